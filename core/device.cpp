@@ -1,0 +1,107 @@
+#include "core/device.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <thread>
+
+namespace llama_zero {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+
+class ImmediateStream final : public Stream {
+ public:
+  void synchronize() override {}
+};
+
+class ImmediateEvent final : public Event {
+ public:
+  void record(Stream&) override {}
+  void wait(Stream&) override {}
+  void synchronize() override {}
+};
+
+void require_same_bytes(const ConstView& source, const View& destination) {
+  require(source.bytes() == destination.bytes(), "copy of {} bytes into {} bytes", source.bytes(), destination.bytes());
+}
+
+std::string cpu_model_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown model";
+}
+
+class CpuDevice final : public Device {
+ public:
+  DeviceType type() const override { return DeviceType::kCpu; }
+
+  std::string description() const override {
+    return fmt::format("CPU ({}, {} threads)", cpu_model_name(), std::thread::hardware_concurrency());
+  }
+
+  DeviceMemoryInfo memory_info() const override {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return {static_cast<std::size_t>(::sysconf(_SC_AVPHYS_PAGES)) * page,
+            static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) * page};
+  }
+
+  std::byte* allocate(std::size_t bytes) override {
+    void* data = ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
+    require(data != nullptr, "out of host memory: {} bytes could not be allocated", bytes);
+    return static_cast<std::byte*>(data);
+  }
+
+  void deallocate(std::byte* data, std::size_t) noexcept override {
+    ::operator delete(data, std::align_val_t{kAlignment});
+  }
+
+  std::unique_ptr<Stream> create_stream(const std::string&) override { return std::make_unique<ImmediateStream>(); }
+  std::unique_ptr<Event> create_event() override { return std::make_unique<ImmediateEvent>(); }
+
+  void copy(ConstView source, View destination, Stream&) override {
+    require_same_bytes(source, destination);
+    if (source.bytes() > 0) std::memmove(destination.raw(), source.raw(), source.bytes());
+  }
+
+  void fill_bytes(View destination, unsigned char value, Stream&) override {
+    if (destination.bytes() > 0) std::memset(destination.raw(), value, destination.bytes());
+  }
+};
+
+class NullDevice final : public Device {
+ public:
+  DeviceType type() const override { return DeviceType::kNull; }
+  std::string description() const override { return "planner (no memory behind it)"; }
+  DeviceMemoryInfo memory_info() const override { return {SIZE_MAX, SIZE_MAX}; }
+
+  std::byte* allocate(std::size_t bytes) override {
+    const std::size_t start = next_.fetch_add((bytes + kAlignment - 1) / kAlignment * kAlignment);
+    return reinterpret_cast<std::byte*>(start);
+  }
+  void deallocate(std::byte*, std::size_t) noexcept override {}
+
+  std::unique_ptr<Stream> create_stream(const std::string&) override { return std::make_unique<ImmediateStream>(); }
+  std::unique_ptr<Event> create_event() override { return std::make_unique<ImmediateEvent>(); }
+  void copy(ConstView source, View destination, Stream&) override { require_same_bytes(source, destination); }
+  void fill_bytes(View, unsigned char, Stream&) override {}
+
+ private:
+  std::atomic<std::size_t> next_{std::size_t{1} << 44U};
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_cpu_device() { return std::make_unique<CpuDevice>(); }
+std::unique_ptr<Device> make_null_device() { return std::make_unique<NullDevice>(); }
+
+}  // namespace llama_zero

@@ -1,0 +1,73 @@
+// Devices, streams and events: what the rest of the program may ask of the machine it computes on.
+//
+// Work on a Stream runs in the order it was given; two streams are ordered only by Events. The CPU device runs work at
+// once on the calling thread, so its streams are always idle and its events always passed; code must nevertheless order
+// its streams, since a CUDA device (and a CPU stream with a worker) does not forgive.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "core/view.h"
+
+namespace llama_zero {
+
+enum class DeviceType { kCpu, kCuda, kNull };
+
+/// An in-order queue of work on one device.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  /// Blocks the host until all work given so far is done.
+  virtual void synchronize() = 0;
+  /// The backend's handle (cudaStream_t), or null.
+  virtual void* handle() const { return nullptr; }
+};
+
+/// A point in a stream. `record` marks "after all work given so far"; `wait` makes later work of another stream follow it.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual void record(Stream& stream) = 0;
+  virtual void wait(Stream& stream) = 0;
+  /// Blocks the host until the recorded point has passed.
+  virtual void synchronize() = 0;
+};
+
+/// Memory of one device as the driver (or the system) counts it, in bytes.
+struct DeviceMemoryInfo {
+  std::size_t free = 0;
+  std::size_t total = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual DeviceType type() const = 0;
+  /// "CPU (AMD EPYC ..., 16 threads)" or "NVIDIA H100 80GB HBM3".
+  virtual std::string description() const = 0;
+  virtual DeviceMemoryInfo memory_info() const = 0;
+
+  /// Raw memory, aligned to 256 bytes. Only Arena and tests call these. Throws Error when it cannot be had.
+  virtual std::byte* allocate(std::size_t bytes) = 0;
+  virtual void deallocate(std::byte* data, std::size_t bytes) noexcept = 0;
+
+  virtual std::unique_ptr<Stream> create_stream(const std::string& name) = 0;
+  virtual std::unique_ptr<Event> create_event() = 0;
+
+  /// Copies between host and device memory, or within either; sizes in bytes must be equal. Host memory must stay alive
+  /// and unchanged until the stream has passed the copy.
+  virtual void copy(ConstView source, View destination, Stream& stream) = 0;
+  /// Sets every byte.
+  virtual void fill_bytes(View destination, unsigned char value, Stream& stream) = 0;
+};
+
+/// The host as a compute device.
+std::unique_ptr<Device> make_cpu_device();
+
+/// A device whose memory has addresses but no storage and whose work does nothing: the memory planner runs a step on it.
+/// Its views must never be dereferenced.
+std::unique_ptr<Device> make_null_device();
+
+}  // namespace llama_zero

@@ -1,0 +1,41 @@
+// The shape of a Llama-2 model: config.json of a Hugging Face folder, and the presets.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llama_zero {
+
+/// Field names are those of Hugging Face's LlamaConfig.
+struct LlamaConfig {
+  std::int64_t vocab_size = 32000;
+  std::int64_t hidden_size = 4096;
+  std::int64_t intermediate_size = 11008;
+  std::int64_t num_hidden_layers = 32;
+  std::int64_t num_attention_heads = 32;
+  std::int64_t num_key_value_heads = 32;
+  std::int64_t head_dim = 128;
+  std::int64_t max_position_embeddings = 4096;
+  double rms_norm_eps = 1e-5;
+  double rope_theta = 10000.0;
+  bool tie_word_embeddings = false;
+
+  std::int64_t qkv_size() const { return (num_attention_heads + 2 * num_key_value_heads) * head_dim; }
+  std::int64_t attention_size() const { return num_attention_heads * head_dim; }
+
+  /// Throws Error naming the field that cannot be (zero sizes, heads that do not divide, head_dim not a multiple of 8 or
+  /// above 256, ...).
+  void validate() const;
+  bool operator==(const LlamaConfig&) const = default;
+};
+
+/// "tiny", "125m", "1.3b", "llama2-7b", "llama2-13b"; throws Error listing them for any other name. `vocab_size` is the
+/// preset's own (32,000; tiny: the bundled tokenizer's); the launcher replaces it for a randomly initialised model when the tokenizer has another.
+LlamaConfig preset_config(std::string_view name);
+std::vector<std::string> preset_names();
+/// Learning rate that a randomly initialised preset trains well with ("auto" in a config).
+double preset_learning_rate(std::string_view name);
+
+}  // namespace llama_zero
