@@ -138,6 +138,15 @@ struct AttentionDecode {
   View key_cache, value_cache, output;
 };
 
+/// After a prefill: copies keys and values of document d of the pass into slots 0 .. length(d) - 1 of sequence d's caches
+/// [documents (attended), capacity, Hkv * D]. qkv after RoPE.
+struct StoreKeyValue {
+  std::int64_t tokens_count, query_heads, kv_heads, head_dim, capacity;
+  ConstView qkv;
+  Documents documents;
+  View key_cache, value_cache;
+};
+
 /// output = silu(gate) * up (Shazeer, "GLU Variants Improve Transformer", 2020, eq. 5). gate_up [T, 2I]: gate, then up, of
 /// each token. output [T, I].
 struct SwiGluForward {
@@ -257,6 +266,7 @@ class Ops {
   virtual void attention_forward(const AttentionForward& args, Stream& stream) = 0;
   virtual void attention_backward(const AttentionBackward& args, Stream& stream) = 0;
   virtual void attention_decode(const AttentionDecode& args, Stream& stream) = 0;
+  virtual void store_key_value(const StoreKeyValue& args, Stream& stream) = 0;
   virtual void swiglu_forward(const SwiGluForward& args, Stream& stream) = 0;
   virtual void swiglu_backward(const SwiGluBackward& args, Stream& stream) = 0;
   virtual void cross_entropy(const CrossEntropy& args, Stream& stream) = 0;

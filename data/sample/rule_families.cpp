@@ -219,8 +219,7 @@ constexpr Phrasing kNumberWordsPhrasings[] = {
     {"Write the number in digits.", "{b}", 1},
     {"Turn {b} into digits.", {}, 1},
 };
-// Below twenty and at the whole tens there is no rule, so those numbers are made often and never held out: a key is
-// shared by all of them ("base"), and the drawing order of the default seed is checked by the caller's row counts.
+// From twenty on a number's words follow from its digits; below, they could only be remembered.
 Instance draw_number_words(Rng& rng) {
   const int n = rng.between(20, 99);
   return {std::to_string(n), {std::to_string(n), number_in_words(n)}, {number_in_words(n), std::to_string(n)}};
