@@ -1,0 +1,50 @@
+# The front door: each target installs what is missing, builds and runs. CMake does the work.
+#
+#   make            build ./llama_zero and ./kernel_bench
+#   make demo       train the bundled tiny model on the bundled sample with two ranks, then question it
+#   make test       build and run all tests           (SAN=address,undefined or SAN=thread: under sanitizers)
+#   make smoke      a short run in one process, without mpirun
+#   make bench      time the kernels
+#   make clean      remove what was built
+
+SAN      ?=
+JOBS     ?= $(shell nproc)
+BUILD    ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+comma    := ,
+
+# Open MPI refuses to start as root and with more ranks than cores unless told; versions 4 and 5 listen to different names.
+export OMPI_ALLOW_RUN_AS_ROOT = 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+export OMPI_MCA_rmaps_base_oversubscribe = 1
+export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
+
+.PHONY: all build deps demo test smoke bench clean
+
+all: build
+
+deps:
+	@scripts/install_deps.sh
+
+build: deps
+	@cmake -S . -B $(BUILD) -G Ninja -DLLAMA_ZERO_SANITIZE=$(SAN) > $(BUILD).configure.log 2>&1 \
+	  || { cat $(BUILD).configure.log; exit 1; }
+	@rm -f $(BUILD).configure.log
+	@cmake --build $(BUILD) -j $(JOBS) --target llama_zero kernel_bench
+	@ln -sf $(BUILD)/bin/llama_zero llama_zero
+	@ln -sf $(BUILD)/bin/kernel_bench kernel_bench
+
+demo: build
+	@scripts/demo.sh
+
+test: build
+	@cmake --build $(BUILD) -j $(JOBS)
+	@scripts/run_tests.sh $(BUILD)
+
+smoke: build
+	@scripts/smoke.sh
+
+bench: build
+	@./kernel_bench
+
+clean:
+	rm -rf build build-* llama_zero kernel_bench
