@@ -1,0 +1,177 @@
+// The config of a run: a DeepSpeed JSON file, command line flags and Hugging Face's rules for "auto", made into one
+// typed struct.
+//
+// Two steps, because some "auto" values need facts about model and data: load_config reads, checks every key against
+// the schema (launcher/schema.h) and types what needs no facts (the "llama_zero" section); resolve fills the rest.
+// Every problem throws Error with one line that names file, line, key and the fix.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/files.h"
+#include "kernels/step_state.h"
+#include "launcher/json_value.h"
+#include "model/transformer.h"
+
+namespace llama_zero {
+
+/// A value from the command line. `value` is parsed as JSON; what is not JSON is a string.
+struct ConfigOverride {
+  std::string key;        ///< "zero_optimization.stage", "llama_zero.model"
+  std::string value;      ///< "3", "auto", "tiny"
+  std::string flag;       ///< "--set", "--model": printed as the origin
+  bool verbatim = false;  ///< true: a string as it stands, never JSON (paths)
+};
+/// Splits "path.to.key=value" of --set. Throws Error when there is no '=' or no key.
+ConfigOverride parse_set(std::string_view text);
+
+struct ConfigFlags {
+  std::vector<ConfigOverride> overrides;  ///< applied in order, over the file
+  std::string precision;  ///< --precision "fp16", "bf16", "fp32": where fp16.enabled and bf16.enabled are "auto" or
+                          ///< absent; "": fp16 where "auto"
+};
+
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+enum class AttentionChoice { kAuto, kFlash, kCudnn };
+
+/// The "llama_zero" section: what DeepSpeed has no key for.
+struct RunSection {
+  std::string model;      ///< preset name or Hugging Face folder
+  std::string data;       ///< training rows; empty: the bundled sample
+  std::string eval_data;  ///< rows for the loss at the end; empty: none
+  std::string tokenizer;  ///< tokenizer.model; empty: the model folder's, else the bundled one
+  std::int64_t sequence_length = 0;
+  double epochs = 0.0;         ///< > 0, may be fractional
+  std::int64_t max_steps = 0;  ///< 0: epochs decide
+  std::string output;          ///< the run's folder; empty: runs/<run_name>
+  std::string run_name;        ///< empty: made from model and time
+  std::uint64_t seed = 0;
+  DeviceChoice device = DeviceChoice::kAuto;
+  AttentionChoice attention = AttentionChoice::kAuto;
+  bool coalesce = true;                  ///< false: the literal micro-steps
+  std::int64_t max_tokens_per_pass = 0;  ///< 0: "auto", the memory plan decides
+  bool train_on_prompt = false;          ///< true: prompt tokens count in the loss
+  std::int64_t logits_chunk = 0;
+};
+
+/// What load_config hands to resolve.
+struct ConfigFile {
+  std::string source;     ///< path as found, or "built-in default"
+  JsonValue root;         ///< file and overrides merged, names canonical
+  std::string precision;  ///< ConfigFlags::precision
+  RunSection run;
+  std::vector<std::string> warnings;  ///< unknown keys, deprecated names
+};
+
+/// Reads `path` (looked up as given, then in configs/ of the working folder, then in configs/ beside the executable);
+/// no path: the built-in default (everything "auto", stage 0).
+ConfigFile load_config(const std::optional<fs::path>& path, const ConfigFlags& flags);
+/// The same from text; `name` stands in messages.
+ConfigFile parse_config(std::string_view text, std::string_view name, const ConfigFlags& flags);
+/// The text that stands in for a missing config.
+std::string_view default_config_text();
+
+/// What "auto" needs to know.
+struct ResolveFacts {
+  int world_size = 1;  ///< data-parallel ranks
+  std::int64_t hidden_size = 0;
+  bool imported_model = false;      ///< weights come from a Hugging Face folder
+  double preset_learning_rate = 0;  ///< used unless imported_model
+  std::int64_t rows = 0;            ///< rows of the training data
+};
+
+/// B = micro * accumulation * world size, all in rows.
+struct BatchConfig {
+  std::int64_t train_batch_size = 0;
+  std::int64_t micro_batch_size = 0;
+  std::int64_t accumulation_steps = 0;
+};
+
+struct OptimizerConfig {
+  std::string type;  ///< "AdamW", "Adam"; both decouple weight decay (Adam's adam_w_mode is true)
+  double lr = 0.0;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+  bool bias_correction = true;
+};
+
+enum class ScheduleType {
+  kConstant,  ///< lr of the optimizer
+  kLinear,  ///< Hugging Face's default: update k (from 1) runs with lr * max(0, (total - (k - 1)) / max(1, total)), no
+            ///< warmup
+  kWarmup,  ///< WarmupLR
+  kWarmupDecay,   ///< WarmupDecayLR
+  kWarmupCosine,  ///< WarmupCosineLR
+  kOneCycle,
+  kLrRangeTest,
+};
+enum class WarmupType { kLog, kLinear };
+
+/// Parameters by DeepSpeed's names; those of another type keep zero. The formulas stand in zero/lr_schedule.h.
+struct ScheduleConfig {
+  ScheduleType type = ScheduleType::kConstant;
+  std::string type_name;  ///< as the config writes it
+  // WarmupLR, WarmupDecayLR, WarmupCosineLR, and total of kLinear.
+  double warmup_min_lr = 0.0, warmup_max_lr = 0.0;
+  std::int64_t warmup_num_steps = 0, total_num_steps = 0;
+  WarmupType warmup_type = WarmupType::kLog;
+  double warmup_min_ratio = 0.0, cos_min_ratio = 0.0;
+  // OneCycle; stair counts 0: none. The momentum cycle is off.
+  double cycle_min_lr = 0.0, cycle_max_lr = 0.0, decay_lr_rate = 0.0;
+  std::int64_t cycle_first_step_size = 0, cycle_second_step_size = 0;
+  std::int64_t cycle_first_stair_count = 0, cycle_second_stair_count = 0, decay_step_size = 0;
+  // LRRangeTest.
+  double lr_range_test_min_lr = 0.0, lr_range_test_step_rate = 0.0;
+  std::int64_t lr_range_test_step_size = 0;
+  bool lr_range_test_staircase = false;
+};
+
+/// zero_optimization; sizes are elements.
+struct ZeroConfig {
+  int stage = 0;
+  std::int64_t reduce_bucket_size = 0;
+  std::int64_t prefetch_bucket_size = 0;         ///< stage 3; 0: no prefetch
+  std::int64_t param_persistence_threshold = 0;  ///< stage 3
+  bool offload_optimizer = false;                ///< to host memory; on the CPU backend the states are there already
+  bool offload_param = false;                    ///< stage 3 only, else false
+};
+
+/// Where a value came from.
+struct ConfigOrigin {
+  std::string key;     ///< canonical path
+  std::string value;   ///< as JSON
+  std::string origin;  ///< "ds_config.json:12", "--set", "auto: ...", "default"
+  std::string effect;  ///< "", or "no effect here"
+};
+
+/// Everything a run needs, typed and checked.
+struct TrainConfig {
+  std::string source;
+  RunSection run;
+  BatchConfig batch;
+  std::int64_t total_steps = 0;  ///< optimizer steps of the run
+  DType dtype = DType::kF32;     ///< weights and activations
+  DType grad_accum_dtype = DType::kF32;
+  LossScalerConfig scaler;
+  double gradient_clipping = 0.0;  ///< <= 0: off
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  ZeroConfig zero;
+  ActivationCheckpointing checkpointing = ActivationCheckpointing::kSelective;
+  std::vector<std::string> warnings;  ///< each once; print as warnings
+  std::vector<std::string> notes;     ///< what was decided and why; print in the header
+  std::vector<ConfigOrigin> origins;  ///< every key that is set, was filled, or matters by its default, in schema order
+};
+
+TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts);
+
+/// The resolved config as a table of key, value and origin, one line each.
+std::string print_resolved(const TrainConfig& config);
+/// The resolved config as a JSON document that loads again and gives the same run (no "auto" left).
+std::string resolved_json(const TrainConfig& config);
+
+}  // namespace llama_zero
