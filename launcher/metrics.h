@@ -1,0 +1,31 @@
+// metrics.jsonl: one JSON object a step, written as the step ends, so that a reader can follow a run that goes on.
+#pragma once
+
+#include <string>
+
+#include "core/files.h"
+#include "launcher/step_report.h"
+
+namespace llama_zero {
+
+/// The line of one step, without the newline. Keys, in this order: step, loss, lr, grad_norm, loss_scale, skipped,
+/// samples, tokens, tokens_per_s, step_ms, mem_peak_bytes, epoch. Numbers that are not finite become null.
+std::string metrics_line(const StepReport& report);
+
+class MetricsFile {
+ public:
+  /// Creates or truncates the file. Throws Error when it cannot be opened.
+  explicit MetricsFile(fs::path path);
+  ~MetricsFile();
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+
+  /// Appends one line and hands it to the system at once. Throws Error naming the file and the reason (disk full, ...).
+  void write(const StepReport& report);
+
+ private:
+  fs::path path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace llama_zero

@@ -1,0 +1,116 @@
+#include "launcher/progress.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace llama_zero {
+namespace {
+
+// Weight of the newest step in the moving average of step times behind the ETA.
+constexpr double kEtaSmoothing = 0.1;
+constexpr double kSecondsBetweenLines = 1.0;
+constexpr int kBarCells = 20;
+
+std::string bar(std::int64_t step, std::int64_t total) {
+  const double part = total > 0 ? std::clamp(static_cast<double>(step) / static_cast<double>(total), 0.0, 1.0) : 0.0;
+  const auto full = static_cast<std::size_t>(part * kBarCells);
+  return fmt::format("[{}{}]", std::string(full, '#'), std::string(kBarCells - full, '.'));
+}
+
+std::string format_scale(double scale) {
+  return scale >= 1.0 && scale == std::floor(scale) && scale < 1e15 ? fmt::format("{:.0f}", scale)
+                                                                    : fmt::format("{:g}", scale);
+}
+
+}  // namespace
+
+std::string format_duration(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0.0) return "?";
+  if (seconds < 10.0) return fmt::format("{:.1f}s", seconds);
+  const auto whole = static_cast<std::int64_t>(std::llround(seconds));
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+}
+
+std::string format_count(std::int64_t count) {
+  std::string digits = fmt::format("{}", count);
+  const std::size_t first = digits[0] == '-' ? 1 : 0;
+  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, 1, ',');
+  return digits;
+}
+
+std::string format_step_line(const StepReport& report, double eta_seconds, bool with_scale) {
+  std::string line = fmt::format("step {}/{} | loss {:.4f} | lr {:.1e} | norm {:.3g}", report.step, report.total_steps,
+                                 report.loss, report.lr, report.grad_norm);
+  if (with_scale) line += fmt::format(" | scale {}", format_scale(report.loss_scale));
+  line += fmt::format(" | {} tok/s | {:.0f} ms | eta {}", format_count(std::llround(report.tokens_per_second)),
+                      report.step_ms, format_duration(eta_seconds));
+  if (report.skipped) {
+    line += " | SKIPPED: gradients not finite";
+    if (with_scale) line += fmt::format(", next scale {}", format_scale(report.next_loss_scale));
+  }
+  return line;
+}
+
+Progress::Progress(Options options, std::function<void(std::string_view)> write)
+    : options_(options), write_(std::move(write)) {}
+
+bool Progress::due(const StepReport& report, double now_seconds) const {
+  if (report.skipped || report.step >= report.total_steps) return true;
+  if (options_.every > 0) return report.step % options_.every == 0;
+  return steps_ <= options_.fast_lines || now_seconds - last_line_seconds_ >= kSecondsBetweenLines;
+}
+
+void Progress::step(const StepReport& report, double now_seconds) {
+  steps_ += 1;
+  const double seconds = report.step_ms / 1e3;
+  // The first step warms caches; it only counts until there is a second.
+  mean_step_seconds_ = steps_ <= 2 ? seconds : mean_step_seconds_ + kEtaSmoothing * (seconds - mean_step_seconds_);
+  const double eta = mean_step_seconds_ * static_cast<double>(report.total_steps - report.step);
+  const std::string line = format_step_line(report, eta, options_.with_scale);
+  if (options_.terminal) {
+    show_live(report, line);
+  } else if (due(report, now_seconds)) {
+    write_(line + "\n");
+    last_line_seconds_ = now_seconds;
+  }
+}
+
+void Progress::show_live(const StepReport& report, const std::string& line) {
+  if (report.skipped) {
+    write_("\r\x1b[K" + line + "\n");
+    live_ = false;
+    return;
+  }
+  std::string text = bar(report.step, report.total_steps) + " " + line;
+  const auto width = static_cast<std::size_t>(std::max(options_.width - 1, 20));
+  if (text.size() > width) text.resize(width);
+  write_("\r" + text + "\x1b[K");
+  live_ = true;
+}
+
+void Progress::finish() {
+  if (live_) write_("\n");
+  live_ = false;
+}
+
+void write_stdout(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
+
+int stdout_width() {
+  winsize size{};
+  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 120;
+}
+
+}  // namespace llama_zero
