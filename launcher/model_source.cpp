@@ -1,7 +1,6 @@
 #include "launcher/model_source.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -10,6 +9,12 @@
 
 namespace llama_zero {
 namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
 
 void require_fit(const ModelSource& model, const Tokenizer& tokenizer, std::int64_t sequence_length) {
   const LlamaConfig& config = model.config.model;
@@ -36,7 +41,7 @@ ModelSource find_model(const std::string& model) {
   source.folder = source.name;
   const fs::path config = source.folder / "config.json";
   require(fs::exists(source.folder), "model '{}' is neither a preset ({}) nor an existing folder", source.name,
-          fmt::join(presets, ", "));
+          joined(presets));
   require(fs::is_regular_file(config), "model folder {} has no config.json", source.name);
   source.imported = true;
   source.config = read_config_json(config);
