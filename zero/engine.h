@@ -23,14 +23,14 @@ struct AdamWOptions {
 };
 
 struct EngineOptions {
-  int stage = 0;                            ///< 0: plain data parallel; 1, 2, 3: ZeRO
-  DType dtype = DType::kF32;                ///< weights and activations
-  DType grad_accum_dtype = DType::kF32;     ///< gradients, at every stage
-  LossScalerConfig scaler;                  ///< check_overflow and dynamic for fp16
-  double gradient_clipping = 0.0;           ///< <= 0: off
+  int stage = 0;                         ///< 0: plain data parallel; 1, 2, 3: ZeRO
+  DType dtype = DType::kF32;             ///< weights and activations
+  DType grad_accum_dtype = DType::kF32;  ///< gradients, at every stage
+  LossScalerConfig scaler;               ///< check_overflow and dynamic for fp16
+  double gradient_clipping = 0.0;        ///< <= 0: off
   AdamWOptions adamw;
-  std::vector<ScheduleRow> schedule;        ///< row s - 1 for applied update s; the last row repeats
-  TransformerOptions transformer;           ///< its dtype is set from `dtype`
+  std::vector<ScheduleRow> schedule;  ///< row s - 1 for applied update s; the last row repeats
+  TransformerOptions transformer;     ///< its dtype is set from `dtype`
   std::int64_t max_positions = 0;
   // Stage 3, in elements (DeepSpeed's stage3_* keys).
   std::int64_t param_persistence_threshold = 100000;
@@ -40,8 +40,8 @@ struct EngineOptions {
 
 /// One optimizer step as the log reports it.
 struct StepResult {
-  double loss = 0.0;          ///< mean over the loss tokens of the global batch
-  StepState state;            ///< after the step
+  double loss = 0.0;  ///< mean over the loss tokens of the global batch
+  StepState state;    ///< after the step
   std::int64_t loss_tokens = 0;
 };
 
@@ -58,20 +58,20 @@ class Engine {
   /// Weights from the counter RNG; moments zero. The same at any rank count and stage.
   void initialise(std::uint64_t seed);
 
-  /// Fills the masters of this rank's elements: `read(unit, begin, out)` gives fp32 elements [begin, begin + out.size()) of
-  /// the unpadded unit. Moments become zero.
+  /// Fills the masters of this rank's elements: `read(unit, begin, out)` gives fp32 elements [begin, begin +
+  /// out.size()) of the unpadded unit. Moments become zero.
   using UnitReader = std::function<void(int unit, std::int64_t begin, std::span<float> out)>;
   void load_weights(const UnitReader& read);
 
-  /// Collective: one optimizer step. Every rank gives the same number of passes; `global_loss_tokens` counts the loss tokens
-  /// of all ranks' passes.
+  /// Collective: one optimizer step. Every rank gives the same number of passes; `global_loss_tokens` counts the loss
+  /// tokens of all ranks' passes.
   StepResult train_step(std::span<const Pass> passes, std::int64_t global_loss_tokens);
 
   /// Collective: sum of losses over all ranks' passes (same number on each), weights unchanged.
   double evaluate(std::span<const Pass> passes);
 
-  /// Collective: fp32 master values of a whole unit (unpadded) to `out` on every rank; `out` may be empty on ranks that do
-  /// not want them.
+  /// Collective: fp32 master values of a whole unit (unpadded) to `out` on every rank; `out` may be empty on ranks that
+  /// do not want them.
   void gather_master(int unit, std::vector<float>& out);
   /// Collective, the same for the model's copy of the weights (widened to fp32).
   void gather_weights(int unit, std::vector<float>& out);
@@ -88,7 +88,8 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Peak of arena and workspace for one step, found by running it on the null device: nothing is allocated, no GPU needed.
+/// Peak of arena and workspace for one step, found by running it on the null device: nothing is allocated, no GPU
+/// needed.
 struct MemoryPlan {
   MemoryReport arena;
   std::size_t workspace_bytes = 0;

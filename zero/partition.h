@@ -13,7 +13,7 @@ inline constexpr std::int64_t kShardAlignment = 64;
 struct UnitPartition {
   std::int64_t numel = 0;
   int ranks = 1;
-  std::int64_t shard = 0;   ///< elements of one rank, equal for all
+  std::int64_t shard = 0;  ///< elements of one rank, equal for all
 
   UnitPartition() = default;
   UnitPartition(std::int64_t numel_, int ranks_)

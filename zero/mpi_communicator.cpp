@@ -1,0 +1,320 @@
+#include "zero/mpi_communicator.h"
+
+#include <mpi.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <thread>
+#include <vector>
+
+namespace llama_zero {
+namespace {
+
+constexpr std::size_t kChunkBytes = std::size_t{256} << 20U;  // MPI counts are int: messages stay far below 2^31 bytes
+constexpr int kCollectiveTag = 1;
+constexpr int kPointToPointTag = 2;
+
+std::string mpi_error_text(int code) {
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return fmt::format("MPI error {}", code);
+  return {text, static_cast<std::size_t>(length)};
+}
+
+void check_mpi(int code, const std::string& where) {
+  if (code != MPI_SUCCESS) fail("{}: {}", where, mpi_error_text(code));
+}
+
+/// Gives the core to another rank: at first only the rest of the time slice, later short sleeps.
+class Backoff {
+ public:
+  void pause() {
+    polls_ += 1;
+    if (polls_ < kYields) {
+      ::sched_yield();
+      return;
+    }
+    std::this_thread::sleep_for(sleep_);
+    sleep_ = std::min(sleep_ * 2, std::chrono::microseconds(500));
+  }
+
+ private:
+  static constexpr int kYields = 200;
+  int polls_ = 0;
+  std::chrono::microseconds sleep_{20};
+};
+
+/// The nonblocking operations of one collective.
+class Transfers {
+ public:
+  Transfers(MPI_Comm comm, std::string where, double timeout_seconds)
+      : comm_(comm), where_(std::move(where)), timeout_(timeout_seconds) {}
+  ~Transfers() { abandon(); }
+  Transfers(const Transfers&) = delete;
+  Transfers& operator=(const Transfers&) = delete;
+
+  void send(ConstView buffer, int peer, int tag) {
+    for_each_chunk(buffer.bytes(), [&](std::size_t offset, int bytes) {
+      check_mpi(MPI_Isend(buffer.raw() + offset, bytes, MPI_BYTE, peer, tag, comm_, add(peer, -1)), where_);
+    });
+  }
+
+  void recv(View buffer, int peer, int tag) {
+    for_each_chunk(buffer.bytes(), [&](std::size_t offset, int bytes) {
+      check_mpi(MPI_Irecv(buffer.raw() + offset, bytes, MPI_BYTE, peer, tag, comm_, add(peer, bytes)), where_);
+    });
+  }
+
+  void barrier() { check_mpi(MPI_Ibarrier(comm_, add(-1, -1)), where_); }
+
+  /// Polls until all are done. Throws Error after the deadline, naming the peers whose part is open.
+  void finish() {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_);
+    Backoff backoff;
+    std::size_t open = requests_.size();
+    std::vector<int> done(requests_.size());
+    std::vector<MPI_Status> statuses(requests_.size());
+    while (open > 0) {
+      int count = 0;
+      const int code =
+          MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, done.data(), statuses.data());
+      if (code == MPI_ERR_IN_STATUS) check_statuses(count, done, statuses);
+      check_mpi(code, where_);
+      for (int i = 0; i < count; ++i)
+        check_received(done[static_cast<std::size_t>(i)], statuses[static_cast<std::size_t>(i)]);
+      open -= static_cast<std::size_t>(std::max(count, 0));
+      if (count > 0) continue;
+      if (std::chrono::steady_clock::now() > deadline) throw Error(stall_message(where_, timeout_, open_peers()));
+      backoff.pause();
+    }
+    requests_.clear();
+  }
+
+ private:
+  struct Operation {
+    int peer = -1;            ///< -1: all
+    int expected_bytes = -1;  ///< of a receive
+  };
+
+  template <typename Issue>
+  static void for_each_chunk(std::size_t bytes, Issue issue) {
+    for (std::size_t offset = 0; offset < bytes; offset += kChunkBytes) {
+      issue(offset, static_cast<int>(std::min(kChunkBytes, bytes - offset)));
+    }
+  }
+
+  // MPI writes the handle during the call that the result is passed to, so the vector may grow again afterwards.
+  MPI_Request* add(int peer, int expected_bytes) {
+    operations_.push_back({peer, expected_bytes});
+    requests_.push_back(MPI_REQUEST_NULL);
+    return &requests_.back();
+  }
+
+  void check_statuses(int count, const std::vector<int>& done, const std::vector<MPI_Status>& statuses) const {
+    for (int i = 0; i < count; ++i) {
+      const int code = statuses[static_cast<std::size_t>(i)].MPI_ERROR;
+      const Operation& operation = operations_[static_cast<std::size_t>(done[static_cast<std::size_t>(i)])];
+      if (code != MPI_SUCCESS) fail("{}: exchange with rank {}: {}", where_, operation.peer, mpi_error_text(code));
+    }
+  }
+
+  void check_received(int index, const MPI_Status& status) const {
+    const Operation& operation = operations_[static_cast<std::size_t>(index)];
+    if (operation.expected_bytes < 0) return;
+    int bytes = 0;
+    check_mpi(MPI_Get_count(&status, MPI_BYTE, &bytes), where_);
+    require(bytes == operation.expected_bytes, "{}: rank {} sent {} bytes, {} expected: the ranks are out of step",
+            where_, operation.peer, bytes, operation.expected_bytes);
+  }
+
+  std::vector<int> open_peers() const {
+    std::vector<int> peers;
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+      if (requests_[i] != MPI_REQUEST_NULL && operations_[i].peer >= 0) peers.push_back(operations_[i].peer);
+    }
+    if (peers.empty()) return others();
+    std::sort(peers.begin(), peers.end());
+    peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
+    return peers;
+  }
+
+  // A barrier does not tell who is late.
+  std::vector<int> others() const {
+    int rank = 0;
+    int size = 1;
+    MPI_Comm_rank(comm_, &rank);
+    MPI_Comm_size(comm_, &size);
+    std::vector<int> peers;
+    for (int r = 0; r < size; ++r) {
+      if (r != rank) peers.push_back(r);
+    }
+    return peers;
+  }
+
+  // After a failure the buffers may go away: receives are cancelled, sends are left to MPI.
+  void abandon() noexcept {
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+      if (requests_[i] == MPI_REQUEST_NULL) continue;
+      if (operations_[i].expected_bytes >= 0) MPI_Cancel(&requests_[i]);
+      if (operations_[i].peer >= 0) MPI_Request_free(&requests_[i]);
+    }
+  }
+
+  MPI_Comm comm_;
+  std::string where_;
+  double timeout_;
+  std::vector<Operation> operations_;
+  std::vector<MPI_Request> requests_;
+};
+
+class MpiCommunicator final : public Communicator {
+ public:
+  /// Owns `comm`.
+  MpiCommunicator(MPI_Comm comm, double timeout_seconds, std::unique_ptr<HostStaging> staging)
+      : comm_(comm), timeout_(timeout_seconds), staging_(std::move(staging)) {
+    if (!staging_) staging_ = std::make_unique<HostStaging>();
+    check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI error handler");
+    check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI rank");
+    check_mpi(MPI_Comm_size(comm_, &size_), "MPI size");
+  }
+  ~MpiCommunicator() override { MPI_Comm_free(&comm_); }
+  MpiCommunicator(const MpiCommunicator&) = delete;
+  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string description() const override {
+    return fmt::format("MPI ({} rank{}, host-staged)", size_, size_ == 1 ? "" : "s");
+  }
+
+ protected:
+  void do_all_gather(ConstView send, View recv, Stream& stream) override {
+    const ConstView mine = staging_->fetch(send, stream);
+    const View all = staging_->open(recv, stream);
+    const auto piece = [&](int r) { return all.slice(r * send.numel(), send.numel()); };
+    copy_own(mine, piece(rank_));
+    exchange("all_gather", [&](Transfers& transfers, int peer) {
+      transfers.recv(piece(peer), peer, kCollectiveTag);
+      transfers.send(mine, peer, kCollectiveTag);
+    });
+    staging_->close(recv, stream);
+  }
+
+  void do_all_to_all(ConstView send, const PieceRange& range, View recv, Stream& stream) override {
+    const ConstView mine = staging_->fetch(send, stream);
+    const View all = staging_->open(recv, stream);
+    const auto outgoing = [&](int r) { return mine.slice(r * range.stride + range.offset, range.count); };
+    const auto incoming = [&](int r) { return all.slice(r * range.count, range.count); };
+    copy_own(outgoing(rank_), incoming(rank_));
+    exchange("all_to_all", [&](Transfers& transfers, int peer) {
+      transfers.recv(incoming(peer), peer, kCollectiveTag);
+      transfers.send(outgoing(peer), peer, kCollectiveTag);
+    });
+    staging_->close(recv, stream);
+  }
+
+  void do_broadcast(View buffer, int root, Stream& stream) override {
+    const View host = staging_->open(buffer, stream);
+    const ConstView source = staging_->fetch(buffer, stream);
+    exchange("broadcast", [&](Transfers& transfers, int peer) {
+      if (rank_ == root) transfers.send(source, peer, kCollectiveTag);
+      if (peer == root) transfers.recv(host, root, kCollectiveTag);
+    });
+    if (rank_ != root) staging_->close(buffer, stream);
+  }
+
+  void do_send(ConstView buffer, int destination, Stream& stream) override {
+    Transfers transfers(comm_, where("send"), timeout_);
+    transfers.send(staging_->fetch(buffer, stream), destination, kPointToPointTag);
+    transfers.finish();
+  }
+
+  void do_recv(View buffer, int source, Stream& stream) override {
+    Transfers transfers(comm_, where("recv"), timeout_);
+    transfers.recv(staging_->open(buffer, stream), source, kPointToPointTag);
+    transfers.finish();
+    staging_->close(buffer, stream);
+  }
+
+  void do_barrier() override {
+    Transfers transfers(comm_, where("barrier"), timeout_);
+    transfers.barrier();
+    transfers.finish();
+  }
+
+ private:
+  static void copy_own(ConstView from, View to) {
+    if (from.bytes() > 0 && from.raw() != to.raw()) std::memcpy(to.raw(), from.raw(), from.bytes());
+  }
+
+  /// issue(transfers, peer) for every other rank, nearest first so that not all begin with rank 0.
+  template <typename Issue>
+  void exchange(std::string_view operation, Issue issue) {
+    Transfers transfers(comm_, where(operation), timeout_);
+    for (int distance = 1; distance < size_; ++distance) issue(transfers, (rank_ + distance) % size_);
+    transfers.finish();
+  }
+
+  MPI_Comm comm_;
+  double timeout_;
+  std::unique_ptr<HostStaging> staging_;
+  int rank_ = 0, size_ = 1;
+};
+
+}  // namespace
+
+MpiWorld::MpiWorld(int* argc, char*** argv) {
+  int provided = MPI_THREAD_SINGLE;
+  check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  require(provided >= MPI_THREAD_FUNNELED, "MPI offers no thread support (level {})", provided);
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI error handler");
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI rank");
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI size");
+  MPI_Comm host = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host), "MPI host group");
+  check_mpi(MPI_Comm_rank(host, &local_rank_), "MPI local rank");
+  check_mpi(MPI_Comm_size(host, &local_size_), "MPI local size");
+  MPI_Comm_free(&host);
+}
+
+MpiWorld::~MpiWorld() {
+  if (std::uncaught_exceptions() > 0) MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+  MPI_Finalize();
+}
+
+std::string MpiWorld::library() const {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text, &length), "MPI version");
+  const std::string version(text, static_cast<std::size_t>(length));
+  return version.substr(0, version.find(','));
+}
+
+void MpiWorld::abort(const std::string& message) noexcept {
+  if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
+  std::fflush(nullptr);
+  MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+  std::_Exit(EXIT_FAILURE);
+}
+
+std::unique_ptr<Communicator> make_mpi_communicator(MpiWorld& world, double timeout_seconds,
+                                                    std::unique_ptr<HostStaging> staging) {
+  const Mesh mesh = Mesh::data_parallel(world.rank(), world.size());
+  return make_mpi_communicator(world, mesh, MeshAxis::kData, timeout_seconds, std::move(staging));
+}
+
+std::unique_ptr<Communicator> make_mpi_communicator(MpiWorld& world, const Mesh& mesh, MeshAxis axis,
+                                                    double timeout_seconds, std::unique_ptr<HostStaging> staging) {
+  require(mesh.world_rank() == world.rank() && mesh.world_size() == world.size(),
+          "mesh of rank {} of {} on rank {} of {}", mesh.world_rank(), mesh.world_size(), world.rank(), world.size());
+  MPI_Comm group = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(MPI_COMM_WORLD, mesh.group(axis), mesh.coordinate(axis), &group), "MPI_Comm_split");
+  return std::make_unique<MpiCommunicator>(group, timeout_seconds, std::move(staging));
+}
+
+}  // namespace llama_zero
