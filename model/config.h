@@ -25,16 +25,16 @@ struct LlamaConfig {
   std::int64_t qkv_size() const { return (num_attention_heads + 2 * num_key_value_heads) * head_dim; }
   std::int64_t attention_size() const { return num_attention_heads * head_dim; }
 
-  /// Throws Error naming the field that cannot be: sizes below 1, hidden_size or intermediate_size not a multiple of 8 (rows
-  /// of every matrix start on 16-byte boundaries in 16 bits), heads that do not divide, head_dim not a multiple of 8 or above
-  /// 256, eps or theta not positive.
+  /// Throws Error naming the field that cannot be: sizes below 1, hidden_size or intermediate_size not a multiple of 8
+  /// (rows of every matrix start on 16-byte boundaries in 16 bits), heads that do not divide, head_dim not a multiple
+  /// of 8 or above 256, eps or theta not positive.
   void validate() const;
   bool operator==(const LlamaConfig&) const = default;
 };
 
 /// "tiny", "125m", "1.3b", "llama2-7b", "llama2-13b"; throws Error listing them for any other name. `vocab_size` is the
-/// preset's own (32,000; tiny: the bundled tokenizer's); the launcher replaces it for a randomly initialised model when the
-/// tokenizer has another.
+/// preset's own (32,000; tiny: the bundled tokenizer's); the launcher replaces it for a randomly initialised model when
+/// the tokenizer has another.
 LlamaConfig preset_config(std::string_view name);
 std::vector<std::string> preset_names();
 /// Learning rate that a randomly initialised preset trains well with ("auto" in a config).

@@ -26,7 +26,8 @@ struct HfSlice {
 enum class InitRule {
   kOnes,            ///< norm weights
   kNormal,          ///< N(0, 0.02^2)
-  kNormalResidual,  ///< N(0, (0.02 / sqrt(2 L))^2): projections that write into the residual stream (GPT-2, section 2.3)
+  kNormalResidual,  ///< N(0, (0.02 / sqrt(2 L))^2): projections that write into the residual stream (GPT-2,
+                    ///< section 2.3)
 };
 
 /// Which axis tensor parallelism would split.
@@ -35,9 +36,9 @@ enum class TpAxis { kNone, kRows, kColumns };
 struct Param {
   std::string name;  ///< "blocks.3.qkv"
   int unit = 0;
-  std::int64_t rows = 0;     ///< 1 for norm weights
+  std::int64_t rows = 0;  ///< 1 for norm weights
   std::int64_t columns = 0;
-  std::int64_t offset = 0;   ///< elements from the start of the unit
+  std::int64_t offset = 0;  ///< elements from the start of the unit
   InitRule init = InitRule::kNormal;
   TpAxis tp_axis = TpAxis::kNone;
   bool weight_decay = true;  ///< false for norms and embeddings, for the option that exempts them
@@ -47,9 +48,9 @@ struct Param {
 };
 
 struct Unit {
-  std::string name;        ///< "embedding", "blocks.3", "head"
-  std::int64_t numel = 0;  ///< elements without padding
-  std::vector<int> params; ///< indices into ParamTable::params, in offset order, without gaps
+  std::string name;         ///< "embedding", "blocks.3", "head"
+  std::int64_t numel = 0;   ///< elements without padding
+  std::vector<int> params;  ///< indices into ParamTable::params, in offset order, without gaps
 };
 
 class ParamTable {
@@ -66,8 +67,8 @@ class ParamTable {
   int block_unit(std::int64_t layer) const { return static_cast<int>(layer) + 1; }
   int head_unit() const { return unit_count() - 1; }
 
-  /// Parameter of a unit by its short name: "embed_tokens"; "input_norm", "qkv", "attention_out", "post_attention_norm",
-  /// "gate_up", "down"; "final_norm", "lm_head". Throws Error for a name the unit does not have.
+  /// Parameter of a unit by its short name: "embed_tokens"; "input_norm", "qkv", "attention_out",
+  /// "post_attention_norm", "gate_up", "down"; "final_norm", "lm_head". Throws Error for a name the unit does not have.
   const Param& find(int unit, const std::string& short_name) const;
 
  private:

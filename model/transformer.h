@@ -1,7 +1,7 @@
 // Llama-2 forward and backward over one packed pass, written by hand.
 //
-// A block is a numbered list of ops (block.cpp): no allocation, no communication, no branch on how the run is distributed.
-// Touvron et al., "Llama 2", 2023, section 2.2 (RMSNorm, SwiGLU, RoPE, grouped-query attention).
+// A block is a numbered list of ops (block.cpp): no allocation, no communication, no branch on how the run is
+// distributed. Touvron et al., "Llama 2", 2023, section 2.2 (RMSNorm, SwiGLU, RoPE, grouped-query attention).
 #pragma once
 
 #include <cstdint>
@@ -46,15 +46,16 @@ class Transformer {
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
-  /// One forward and backward. Adds the pass's sum of losses to `loss_sum` (fp64 [1], device); gradients go to `sink`, unit
-  /// L+1 first. Activations come from the arena, label "activations", and are given back before the return.
+  /// One forward and backward. Adds the pass's sum of losses to `loss_sum` (fp64 [1], device); gradients go to `sink`,
+  /// unit L+1 first. Activations come from the arena, label "activations", and are given back before the return.
   void forward_backward(const Pass& pass, const BackwardSeed& seed, ParamSource& params, GradSink& sink, View loss_sum,
                         Stream& stream);
 
   /// Forward alone: adds the pass's sum of losses to `loss_sum`.
   void forward_loss(const Pass& pass, ParamSource& params, View loss_sum, Stream& stream);
 
-  /// Logits of every token of the pass, in the model's dtype, to `logits` [T, V] on the device. For small passes: tests.
+  /// Logits of every token of the pass, in the model's dtype, to `logits` [T, V] on the device. For small passes:
+  /// tests.
   void forward_logits(const Pass& pass, ParamSource& params, View logits, Stream& stream);
 
  private:
