@@ -12,12 +12,14 @@
 namespace llama_zero {
 namespace {
 
+void check(int code) { require(code == MPI_SUCCESS, "lost contact with the other ranks (MPI error {})", code); }
+
 // Polls often at first, since most agreements are instant, then leaves the core to others.
 void wait(MPI_Request request) {
   constexpr int kEagerPolls = 200;
   for (int polls = 0;; ++polls) {
     int done = 0;
-    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
     if (done != 0) return;
     if (polls < kEagerPolls) {
       std::this_thread::yield();
@@ -70,7 +72,7 @@ std::vector<double> HostGroup::sum(std::span<const double> mine) const {
   std::vector<double> all(mine.size() * static_cast<std::size_t>(size_));
   const int count = static_cast<int>(mine.size());
   MPI_Request request = MPI_REQUEST_NULL;
-  MPI_Iallgather(mine.data(), count, MPI_DOUBLE, all.data(), count, MPI_DOUBLE, MPI_COMM_WORLD, &request);
+  check(MPI_Iallgather(mine.data(), count, MPI_DOUBLE, all.data(), count, MPI_DOUBLE, MPI_COMM_WORLD, &request));
   wait(request);
   std::vector<double> total(mine.size(), 0.0);
   for (std::size_t i = 0; i < all.size(); ++i) total[i % mine.size()] += all[i];
@@ -80,7 +82,7 @@ std::vector<double> HostGroup::sum(std::span<const double> mine) const {
 std::vector<std::int64_t> HostGroup::gather(std::int64_t mine) const {
   std::vector<std::int64_t> all(static_cast<std::size_t>(size_));
   MPI_Request request = MPI_REQUEST_NULL;
-  MPI_Iallgather(&mine, 1, MPI_INT64_T, all.data(), 1, MPI_INT64_T, MPI_COMM_WORLD, &request);
+  check(MPI_Iallgather(&mine, 1, MPI_INT64_T, all.data(), 1, MPI_INT64_T, MPI_COMM_WORLD, &request));
   wait(request);
   return all;
 }
@@ -88,10 +90,10 @@ std::vector<std::int64_t> HostGroup::gather(std::int64_t mine) const {
 void HostGroup::broadcast(std::string& text, int root) const {
   std::int64_t size = static_cast<std::int64_t>(text.size());
   MPI_Request request = MPI_REQUEST_NULL;
-  MPI_Ibcast(&size, 1, MPI_INT64_T, root, MPI_COMM_WORLD, &request);
+  check(MPI_Ibcast(&size, 1, MPI_INT64_T, root, MPI_COMM_WORLD, &request));
   wait(request);
   text.resize(static_cast<std::size_t>(size));
-  MPI_Ibcast(text.data(), static_cast<int>(size), MPI_CHAR, root, MPI_COMM_WORLD, &request);
+  check(MPI_Ibcast(text.data(), static_cast<int>(size), MPI_CHAR, root, MPI_COMM_WORLD, &request));
   wait(request);
 }
 

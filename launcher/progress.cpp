@@ -13,7 +13,6 @@ namespace {
 
 // Weight of the newest step in the moving average of step times behind the ETA.
 constexpr double kEtaSmoothing = 0.1;
-constexpr double kSecondsBetweenLines = 1.0;
 constexpr int kBarCells = 20;
 
 std::string bar(std::int64_t step, std::int64_t total) {
@@ -63,8 +62,7 @@ Progress::Progress(Options options, std::function<void(std::string_view)> write)
 
 bool Progress::due(const StepReport& report, double now_seconds) const {
   if (report.skipped || report.step >= report.total_steps) return true;
-  if (options_.every > 0) return report.step % options_.every == 0;
-  return steps_ <= options_.fast_lines || now_seconds - last_line_seconds_ >= kSecondsBetweenLines;
+  return steps_ <= options_.fast_lines || now_seconds - last_line_seconds_ >= options_.seconds_between_lines;
 }
 
 void Progress::step(const StepReport& report, double now_seconds) {

@@ -23,11 +23,11 @@ std::string format_step_line(const StepReport& report, double eta_seconds, bool 
 class Progress {
  public:
   struct Options {
-    bool terminal = false;         ///< live bar with carriage return
-    int width = 120;               ///< columns of the terminal; the live line never wraps
-    std::int64_t every = 0;        ///< pipe: a line each `every` steps; 0: at most about one a second
-    std::int64_t fast_lines = 20;  ///< pipe, every == 0: the first steps get a line each
-    bool with_scale = false;       ///< show the loss scale
+    bool terminal = false;             ///< live bar with carriage return
+    int width = 120;                   ///< columns of the terminal; the live line never wraps
+    double seconds_between_lines = 1;  ///< pipe: at most a line in this time
+    std::int64_t fast_lines = 20;      ///< pipe: the first steps get a line each
+    bool with_scale = false;           ///< show the loss scale
   };
   /// `write` gets the text as it is to appear, newlines and carriage returns included.
   Progress(Options options, std::function<void(std::string_view)> write);

@@ -1,0 +1,257 @@
+#include "launcher/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <sstream>
+
+#include "core/error.h"
+#include "launcher/schema.h"
+#include "launcher/version.h"
+
+namespace llama_zero {
+namespace {
+
+constexpr std::string_view kRunSection = "llama_zero.";
+
+constexpr const char* kDescription =
+    "Fine-tunes Llama-2 models on Alpaca data from a DeepSpeed JSON config.\n"
+    "Without a subcommand it trains; without model and data, the bundled tiny model on the bundled sample.\n"
+    "Several ranks: mpirun -np N llama_zero ...";
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  llama_zero --max-steps 20\n"
+    "  mpirun -np 8 llama_zero --config ds_config_zero3.json --model llama2-7b --data alpaca_data.json\n"
+    "  llama_zero eval --model runs/NAME/final --data held_out.json\n"
+    "  llama_zero generate --model runs/NAME/final --instruction \"What is the capital of France?\"";
+
+/// A flag made from a schema row. The option writes into `value`, so flags must not move: they live in a deque.
+struct RunFlag {
+  const SchemaKey* key;
+  std::string flag;
+  std::string value;
+  bool truth = false;
+  CLI::Option* option = nullptr;
+};
+
+std::string flag_name(std::string_view key) {
+  std::string flag = "--" + std::string(key);
+  std::ranges::replace(flag, '_', '-');
+  return flag;
+}
+
+std::string flag_help(const SchemaKey& key) {
+  std::string help(key.meaning);
+  if (!key.range.empty()) help += fmt::format(" [{}]", key.range);
+  if (key.default_text != "null") help += fmt::format(" (default: {})", key.default_text);
+  return help;
+}
+
+class Parser {
+ public:
+  Parser() : app_(kDescription, "llama_zero") {
+    app_.set_version_flag("--version", std::string("llama_zero ") + kVersion);
+    app_.footer(kFooter);
+    app_.require_subcommand(0, 1);
+    add_train();
+    add_tokenize();
+    add_generate();
+    add_eval();
+    add_sample();
+  }
+
+  CommandLine parse(int argc, const char* const* argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return stopped(error);
+    }
+    result_.log_level = log::parse_level(log_level_);
+    if (help_config_->count() > 0) return text_only(help_config(help_config_key_));
+    choose_command();
+    return std::move(result_);
+  }
+
+ private:
+  void add_train() {
+    app_.add_option("--config", config_, "DeepSpeed JSON file; also looked up in configs/");
+    for (const SchemaKey& key : schema_keys()) {
+      if (key.path.starts_with(kRunSection)) add_run_flag(key);
+    }
+    micro_batch_ = app_.add_option("--micro-batch", micro_batch_value_,
+                                   "rows of a micro-step on a rank: replaces train_micro_batch_size_per_gpu")
+                       ->check(CLI::PositiveNumber);
+    app_.add_option("--precision", result_.train.flags.precision,
+                    "storage where the config says \"auto\" or nothing [fp16|bf16|fp32]")
+        ->check(CLI::IsMember({"fp16", "bf16", "fp32"}));
+    app_.add_option("--set", sets_, "key=value over any key of the config, e.g. zero_optimization.stage=2");
+    app_.add_flag("--plan", result_.train.plan, "print the memory table and stop");
+    help_config_ = app_.add_option("--help-config", help_config_key_, "explain a key or section of the config, or list")
+                       ->expected(0, 1);
+    add_log_level(app_);
+    // Its options, help included, are those of the program.
+    CLI::App* train = app_.add_subcommand("train", "train a model (the default)");
+    train->set_help_flag();
+    train->fallthrough();
+  }
+
+  void add_run_flag(const SchemaKey& key) {
+    RunFlag& flag = run_flags_.emplace_back(RunFlag{&key, flag_name(key.name()), {}});
+    if (key.type == ValueType::kBool) {
+      const std::string names = fmt::format("{},!--no-{}", flag.flag, flag.flag.substr(2));
+      flag.option = app_.add_flag(names, flag.truth, flag_help(key));
+    } else {
+      flag.option = app_.add_option(flag.flag, flag.value, flag_help(key));
+    }
+  }
+
+  void add_tokenize() {
+    CLI::App* app = add_subcommand(Command::kTokenize, "tokenize", "build the token file of an Alpaca file");
+    app->add_option("--data", result_.tokenize.data, "Alpaca JSON or JSON lines")->required();
+    app->add_option("--tokenizer", result_.tokenize.tokenizer, "tokenizer.model (default: the bundled one)");
+    app->add_option("--sequence-length", result_.tokenize.sequence_length, "longest example in tokens")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+  }
+
+  void add_generate() {
+    CLI::App* app = add_subcommand(Command::kGenerate, "generate", "answer one instruction");
+    GenerateArguments& arguments = result_.generate;
+    add_model(*app, arguments.model);
+    CLI::Option* instruction = app->add_option("--instruction", arguments.instruction, "what to do");
+    CLI::Option* input = app->add_option("--input", arguments.input, "what to do it with");
+    CLI::Option* prompt = app->add_option("--prompt", arguments.prompt, "raw text to continue, without the template");
+    prompt->excludes(instruction)->excludes(input);
+    input->needs(instruction);
+    app->add_option("--max-new-tokens", arguments.max_new_tokens, "longest answer")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    app->add_option("--temperature", arguments.temperature, "0: greedy")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    app->add_option("--top-p", arguments.top_p, "sample from the likeliest tokens of this total probability")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0, 1.0));
+    app->final_callback([instruction, prompt] {
+      if (instruction->count() + prompt->count() == 0) throw CLI::RequiredError("--instruction or --prompt");
+    });
+  }
+
+  void add_eval() {
+    CLI::App* app = add_subcommand(Command::kEval, "eval", "loss and exact match of a model on an Alpaca file");
+    EvalArguments& arguments = result_.eval;
+    add_model(*app, arguments.model);
+    app->add_option("--data", arguments.data, "Alpaca JSON or JSON lines (default: the bundled held-out prompts)");
+    app->add_option("--limit", arguments.limit, "only the first rows (default: all)")->check(CLI::PositiveNumber);
+    app->add_option("--show", arguments.show, "print this many questions with answers")->check(CLI::NonNegativeNumber);
+    app->add_option("--sequence-length", arguments.sequence_length, "longest example in tokens")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    app->add_option("--max-new-tokens", arguments.max_new_tokens,
+                    "longest answer (default: what the longest expected output needs)")
+        ->check(CLI::PositiveNumber);
+    app->add_option("--json", arguments.json, "write the figures to this file");
+    app->add_option("--min-exact-match", arguments.min_exact_match, "exit code 1 below this mean, in percent")
+        ->check(CLI::Range(0.0, 100.0));
+    app->add_option("--min-family", arguments.min_family, "exit code 1 when a family is below this, in percent")
+        ->check(CLI::Range(0.0, 100.0));
+  }
+
+  void add_sample() {
+    CLI::App* app = add_subcommand(Command::kSample, "sample", "write the bundled sample as Alpaca files");
+    app->add_option("--output", result_.sample.output, "folder for train.jsonl and held_out.jsonl")->required();
+  }
+
+  void add_model(CLI::App& app, ModelArguments& arguments) {
+    app.add_option("--model", arguments.model, "Hugging Face folder, or a preset with random weights")->required();
+    app.add_option("--tokenizer", arguments.tokenizer, "tokenizer.model (default: the folder's, else the bundled one)");
+    app.add_option("--dtype", arguments.dtype, "storage [fp32|fp16|bf16] (default: the folder's own)")
+        ->check(CLI::IsMember({"fp32", "fp16", "bf16"}));
+    app.add_option("--device", arguments.device, "where to compute [auto|cpu|cuda]")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, DeviceChoice>{
+            {"auto", DeviceChoice::kAuto}, {"cpu", DeviceChoice::kCpu}, {"cuda", DeviceChoice::kCuda}}));
+    app.add_option("--seed", arguments.seed, "random weights of a preset, and sampling")->capture_default_str();
+  }
+
+  CLI::App* add_subcommand(Command command, const char* name, const char* description) {
+    CLI::App* app = app_.add_subcommand(name, description);
+    add_log_level(*app);
+    app->callback([this, command] { result_.command = command; });
+    return app;
+  }
+
+  void add_log_level(CLI::App& app) {
+    app.add_option("--log-level", log_level_, "debug, info, warning or error")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  }
+
+  // Options of training before another subcommand would be ignored: they are refused.
+  void choose_command() {
+    if (result_.command == Command::kTrain) {
+      collect_train();
+      return;
+    }
+    for (const CLI::Option* option : app_.get_options()) {
+      require(option->count() == 0 || option->get_name() == "--log-level", "{} belongs to training, not to '{}'",
+              option->get_name(), app_.get_subcommands().front()->get_name());
+    }
+  }
+
+  void collect_train() {
+    TrainArguments& train = result_.train;
+    if (!config_.empty()) train.config = config_;
+    for (const std::string& text : sets_) train.flags.overrides.push_back(parse_set(text));
+    for (const RunFlag& flag : run_flags_) {
+      if (flag.option->count() == 0) continue;
+      const bool is_bool = flag.key->type == ValueType::kBool;
+      const std::string value = !is_bool ? flag.value : flag.truth ? "true" : "false";
+      const bool verbatim = flag.key->type == ValueType::kString;
+      train.flags.overrides.push_back({std::string(flag.key->path), value, flag.flag, verbatim});
+    }
+    if (micro_batch_->count() > 0) {
+      const std::string value = fmt::format("{}", micro_batch_value_);
+      train.flags.overrides.push_back({"train_micro_batch_size_per_gpu", value, "--micro-batch", false});
+    }
+  }
+
+  // Help and version end parsing by an exception with exit code 0.
+  CommandLine stopped(const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0) {
+      std::string message = error.what();
+      std::ranges::replace(message, '\n', ' ');
+      fail("{} (see llama_zero --help)", message);
+    }
+    std::ostringstream text;
+    app_.exit(error, text, text);
+    return text_only(text.str());
+  }
+
+  CommandLine text_only(std::string text) {
+    CommandLine line;
+    line.command = Command::kPrintText;
+    line.text = std::move(text);
+    if (!line.text.ends_with('\n')) line.text += '\n';
+    return line;
+  }
+
+  CLI::App app_;
+  CommandLine result_;
+  std::string log_level_ = "info";
+  std::string config_, help_config_key_;
+  std::int64_t micro_batch_value_ = 0;
+  std::vector<std::string> sets_;
+  std::deque<RunFlag> run_flags_;
+  CLI::Option* micro_batch_ = nullptr;
+  CLI::Option* help_config_ = nullptr;
+};
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) { return Parser().parse(argc, argv); }
+
+}  // namespace llama_zero

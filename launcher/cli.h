@@ -1,0 +1,76 @@
+// The command line. Every key of the config's "llama_zero" section is a flag, made from the schema table.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "launcher/config.h"
+
+namespace llama_zero {
+
+enum class Command { kPrintText, kTrain, kTokenize, kGenerate, kEval, kSample };
+
+struct TrainArguments {
+  std::optional<fs::path> config;
+  ConfigFlags flags;  ///< --set first, then the flags, which therefore win
+  bool plan = false;  ///< print the memory table and stop
+};
+
+struct TokenizeArguments {
+  fs::path data;
+  std::string tokenizer;  ///< empty: the bundled one
+  std::int64_t sequence_length = 512;
+};
+
+/// What `generate` and `eval` load, and where it runs.
+struct ModelArguments {
+  std::string model;      ///< Hugging Face folder or preset
+  std::string tokenizer;  ///< empty: the folder's, else the bundled one
+  std::string dtype;      ///< "fp32", "fp16", "bf16"; empty: the folder's own, fp32 for a preset
+  DeviceChoice device = DeviceChoice::kAuto;
+  std::uint64_t seed = 42;  ///< random weights of a preset; sampling
+};
+
+struct GenerateArguments {
+  ModelArguments model;
+  std::string instruction, input;
+  std::optional<std::string> prompt;  ///< raw text instead of Alpaca's template
+  std::int64_t max_new_tokens = 128;
+  double temperature = 0.0;  ///< 0: greedy
+  double top_p = 1.0;
+};
+
+struct EvalArguments {
+  ModelArguments model;
+  std::string data;        ///< empty: the bundled held-out prompts
+  std::int64_t limit = 0;  ///< rows, 0: all
+  std::int64_t show = 0;   ///< questions to print with answer and expected output
+  std::int64_t sequence_length = 512;
+  std::int64_t max_new_tokens = 0;                    ///< 0: what the longest expected output needs
+  std::string json;                                   ///< file for the figures; empty: none
+  std::optional<double> min_exact_match, min_family;  ///< percent
+};
+
+struct SampleArguments {
+  fs::path output;
+};
+
+struct CommandLine {
+  Command command = Command::kTrain;
+  std::string text;  ///< kPrintText: help, version, a config key's meaning
+  log::Level log_level = log::Level::kInfo;
+  TrainArguments train;
+  TokenizeArguments tokenize;
+  GenerateArguments generate;
+  EvalArguments eval;
+  SampleArguments sample;
+};
+
+/// Throws Error for an unknown flag, a missing or malformed value, or flags that exclude each other.
+CommandLine parse_command_line(int argc, const char* const* argv);
+
+}  // namespace llama_zero
