@@ -55,13 +55,12 @@ class TokenFile {
   /// Writes the row's ids to `out`, whose size is row_tokens(row).
   void copy_row(std::int64_t row, std::span<std::int32_t> out) const;
 
-  /// "600 rows, 161,234 tokens (mean 268.7, longest 512); 3 rows longer than 512 tokens truncated, 1 of them has no
-  /// output token left"
+  /// One line, e.g. "600 rows, 161234 tokens (mean 268.7, longest 512); 3 longer than 512 tokens were truncated, 1 of
+  /// them inside the prompt"
   std::string summary() const;
 
  private:
-  void read_header();
-  void check_sections() const;
+  void check_index();
 
   MappedFile file_;
   TokenFileKey key_;
