@@ -17,6 +17,7 @@
 #include "kernels/step_state.h"
 #include "launcher/json_value.h"
 #include "model/transformer.h"
+#include "zero/lr_schedule.h"
 
 namespace llama_zero {
 
@@ -109,7 +110,6 @@ enum class ScheduleType {
   kOneCycle,
   kLrRangeTest,
 };
-enum class WarmupType { kLog, kLinear };
 
 /// Parameters by DeepSpeed's names; those of another type keep zero. The formulas stand in zero/lr_schedule.h.
 struct ScheduleConfig {
