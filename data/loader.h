@@ -79,13 +79,20 @@ class Loader {
   std::string statement() const;
 
  private:
-  void validate() const;
+  using PassPlan = std::vector<std::int64_t>;  ///< rows of the file; empty: padding only
+  using RankPlan = std::vector<PassPlan>;
+
+  void validate_options() const;
   std::int64_t loss_tokens(std::int64_t row) const;
-  std::int64_t row_limit_per_rank() const;
   std::int64_t pass_limit() const;
+  std::int64_t most_rows_per_pass() const;
+  std::int64_t most_rows_within(std::int64_t tokens) const;
   void permute();
-  std::vector<std::vector<std::vector<std::int64_t>>> plan(const std::vector<std::int64_t>& rows) const;
-  Pass build_pass(const std::vector<std::int64_t>& rows) const;
+  std::vector<std::int64_t> batch_rows();
+  std::vector<RankPlan> plan_coalesced(const std::vector<std::int64_t>& rows) const;
+  std::vector<RankPlan> plan_micro_steps(const std::vector<std::int64_t>& rows) const;
+  std::int64_t aligned_tokens(const std::vector<RankPlan>& plan) const;
+  Pass build_pass(const PassPlan& rows) const;
 
   const TokenFile& file_;
   LoaderOptions options_;
