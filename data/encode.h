@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct EncodedRow {
 
 /// Overwrites `encoded`. max_tokens >= 2.
 void encode_row(const Tokenizer& tokenizer, const AlpacaRow& row, std::int64_t max_tokens, EncodedRow& encoded);
+
+/// encode_row() for every row, on as many threads as there are cores (at most 8); `encoded` is resized to the rows.
+void encode_rows(const Tokenizer& tokenizer, std::span<const AlpacaRow> rows, std::int64_t max_tokens,
+                 std::vector<EncodedRow>& encoded);
 
 /// What generation starts from: [BOS] + encode(prompt).
 std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view instruction,

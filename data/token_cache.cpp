@@ -19,7 +19,8 @@ namespace llama_zero {
 namespace {
 
 constexpr const char* kReadFrom = "read from";
-constexpr std::uint64_t kProgressBytes = std::uint64_t{1} << 20U;
+constexpr std::size_t kBlockRows = 1024;
+constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 20U;
 
 struct Request {
   const MappedFile& source;
@@ -89,24 +90,29 @@ Found look(const fs::path& path, const TokenFileKey& key) {
   return found;
 }
 
+/// Fills `rows` with the next rows, enough to keep several threads busy; false when none is left.
+bool read_block(AlpacaReader& reader, std::vector<AlpacaRow>& rows) {
+  const std::uint64_t begin = reader.position();
+  std::size_t count = 0;
+  rows.resize(kBlockRows);
+  while (count < kBlockRows && reader.position() - begin < kBlockBytes && reader.next(rows[count])) ++count;
+  rows.resize(count);
+  return count > 0;
+}
+
 void build(const Request& request, const fs::path& destination) {
   AlpacaReader reader(request.source.path().string(), request.source.text());
   TokenFileWriter writer(destination, request.key, request.tokenizer.vocab_size());
-  AlpacaRow row;
-  EncodedRow encoded;
-  std::uint64_t reported = 0;
-  std::int64_t rows = 0;
-  while (reader.next(row)) {
-    encode_row(request.tokenizer, row, static_cast<std::int64_t>(request.key.max_tokens), encoded);
-    writer.add(encoded);
-    ++rows;
-    if (request.progress && reader.position() - reported >= kProgressBytes) {
-      reported = reader.position();
-      request.progress({reported, reader.size(), rows});
-    }
+  std::vector<AlpacaRow> rows;
+  std::vector<EncodedRow> encoded;
+  std::int64_t count = 0;
+  while (read_block(reader, rows)) {
+    encode_rows(request.tokenizer, rows, static_cast<std::int64_t>(request.key.max_tokens), encoded);
+    for (const EncodedRow& row : encoded) writer.add(row);
+    count += static_cast<std::int64_t>(rows.size());
+    if (request.progress) request.progress({reader.position(), reader.size(), count});
   }
   writer.finish();
-  if (request.progress) request.progress({reader.size(), reader.size(), rows});
 }
 
 /// Removes the lock file when the lock goes. A program that still waits on the removed file is granted it next, then

@@ -16,7 +16,7 @@ struct BuildProgress {
   std::uint64_t bytes_total = 0;
   std::int64_t rows = 0;
 };
-/// Called from the building thread about once a megabyte, and once at the end.
+/// Called from the building thread about once a megabyte.
 using BuildProgressCallback = std::function<void(const BuildProgress&)>;
 
 struct OpenedTokenFile {
