@@ -1,0 +1,76 @@
+#include "zero/master_io.h"
+
+#include <algorithm>
+
+namespace llama_zero {
+namespace {
+
+constexpr std::int64_t kStagingElements = std::int64_t{1} << 18;  // 1 MB
+constexpr std::int64_t kHostChunk = std::int64_t{1} << 20;
+
+std::int64_t staging_elements(const RankContext& context) {
+  std::int64_t largest = 0;
+  for (int unit = 0; unit < context.layout.unit_count(); ++unit)
+    largest = std::max(largest, context.layout[unit].padded());
+  const std::int64_t least = kShardAlignment * context.ranks();
+  return std::max(least, std::min(largest, kStagingElements));
+}
+
+}  // namespace
+
+MasterIo::MasterIo(const RankContext& context)
+    : context_(context), staging_(context.arena.allocate("staging", DType::kF32, staging_elements(context))) {}
+
+void MasterIo::write(ShardedAdamW& optimizer, const UnitReader& read, Stream& stream) {
+  std::vector<float> host;
+  for (int unit = 0; unit < context_.layout.unit_count(); ++unit) {
+    const View master = optimizer.master(unit);
+    const UnitPartition& partition = context_.layout[unit];
+    const bool whole = master.numel() == partition.padded();
+    const std::int64_t first = whole ? 0 : context_.layout.own_begin(unit);
+    for (std::int64_t begin = 0; begin < master.numel(); begin += kHostChunk) {
+      const std::int64_t count = std::min(kHostChunk, master.numel() - begin);
+      const std::int64_t valid = std::clamp<std::int64_t>(partition.numel - first - begin, 0, count);
+      host.assign(static_cast<std::size_t>(count), 0.0F);
+      if (valid > 0) read(unit, first + begin, std::span(host).first(static_cast<std::size_t>(valid)));
+      context_.device.copy(ConstView::of<float>(host), master.slice(begin, count), stream);
+      stream.synchronize();
+    }
+  }
+}
+
+void MasterIo::gather(int unit, ConstView own, bool wanted, std::vector<float>& out, Stream& stream) {
+  const UnitPartition& partition = context_.layout[unit];
+  if (own.numel() == partition.padded()) {
+    if (wanted) read(unit, own, out, stream);
+    return;
+  }
+  out.clear();
+  if (wanted) out.resize(static_cast<std::size_t>(partition.numel));
+  const std::int64_t piece = staging_.numel() / context_.ranks();
+  for (std::int64_t begin = 0; begin < partition.shard; begin += piece) {
+    const std::int64_t count = std::min(piece, partition.shard - begin);
+    const View all = staging_.slice(0, count * context_.ranks());
+    context_.communicator.all_gather(own.slice(begin, count), all, stream);
+    for (int rank = 0; rank < context_.ranks() && wanted; ++rank) {
+      const std::int64_t valid = std::clamp<std::int64_t>(partition.valid(rank) - begin, 0, count);
+      const std::int64_t to = partition.begin(rank) + begin;
+      if (valid == 0) continue;
+      context_.device.copy(all.slice(rank * count, valid), View::of<float>(out).slice(to, valid), stream);
+    }
+    stream.synchronize();
+  }
+}
+
+void MasterIo::read(int unit, ConstView values, std::vector<float>& out, Stream& stream) {
+  const std::int64_t numel = context_.layout[unit].numel;
+  out.resize(static_cast<std::size_t>(numel));
+  for (std::int64_t begin = 0; begin < numel; begin += staging_.numel()) {
+    const View chunk = staging_.slice(0, std::min(staging_.numel(), numel - begin));
+    context_.ops.cast({values.slice(begin, chunk.numel()), chunk, 1.0}, stream);
+    context_.device.copy(chunk, View::of<float>(out).slice(begin, chunk.numel()), stream);
+    stream.synchronize();
+  }
+}
+
+}  // namespace llama_zero
