@@ -169,6 +169,9 @@ struct TrainConfig {
 
 TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts);
 
+/// Learning rates and bias corrections of updates 1 .. total_steps: EngineOptions::schedule.
+std::vector<ScheduleRow> schedule_table(const TrainConfig& config);
+
 /// The resolved config as a table of key, value and origin, one line each.
 std::string print_resolved(const TrainConfig& config);
 /// The resolved config as a JSON document that loads again and gives the same run (no "auto" left).

@@ -1,0 +1,147 @@
+// Rows of the remaining sections, and the table of sections.
+#include "launcher/schema.h"
+
+namespace llama_zero::schema_tables {
+
+using enum ValueType;
+using enum KeyStatus;
+
+std::span<const SchemaKey> other_keys() {
+  static constexpr SchemaKey kKeys[] = {
+      {"activation_checkpointing.mode", kString, R"("selective")", "none|selective|full", kHonoured,
+       "what a block keeps for backward (our key; all modes give the same bits): everything; all but norms and SwiGLU; "
+       "its input"},
+      {"activation_checkpointing.partition_activations", kBool, "false", "", kNoEffect,
+       "shard activations over tensor-parallel ranks",
+       "there is no tensor parallelism yet to partition activations over"},
+      {"activation_checkpointing.number_checkpoints", kInt, "null", "> 0", kNoEffect,
+       "blocks that are checkpointed; here all are"},
+      {"activation_checkpointing.contiguous_memory_optimization", kBool, "false", "", kNoEffect,
+       "kept activations in one buffer; here they always are"},
+      {"activation_checkpointing.cpu_checkpointing", kBool, "false", "", kNoEffect, "kept activations on the host",
+       "activations stay where they are computed: cpu_checkpointing is not supported yet"},
+      {"activation_checkpointing.synchronize_checkpoint_boundary", kBool, "false", "", kNoEffect,
+       "device sync at each block"},
+      {"activation_checkpointing.profile", kBool, "false", "", kNoEffect, "times of each block"},
+      {"checkpoint.tag_validation", kString, R"("Warn")", "~Warn|Ignore|Fail", kNoEffect,
+       "when ranks disagree on a checkpoint's name"},
+      {"checkpoint.load_universal", kBool, "false", "", kNoEffect, "load DeepSpeed's universal checkpoints",
+       "DeepSpeed's universal checkpoints are not read"},
+      {"checkpoint.use_node_local_storage", kBool, "false", "", kNoEffect, "checkpoints on each node's own disk",
+       "there are no checkpoints on node-local disks yet"},
+      {"checkpoint.parallel_write.pipeline_stage", kBool, "false", "", kNoEffect, "pipeline stages write at once"},
+      {"checkpoint.checkpoint_serialization", kBool, "true", "", kNoEffect, "how PyTorch writes"},
+      {"checkpoint.writer", kObject, "null", "", kNoEffect, "DeepSpeed's file writer"},
+      {"elasticity.enabled", kBool, "false", "", kRejected, "batch sizes that fit many rank counts",
+       "not supported yet; give the batch sizes yourself"},
+      {"elasticity.max_train_batch_size", kInt, "2000", "> 0", kNoEffect, "largest batch"},
+      {"elasticity.micro_batch_sizes", kList, "[2,4,6]", "", kNoEffect, "micro batches to choose from"},
+      {"elasticity.min_gpus", kInt, "1", "> 0", kNoEffect, "fewest ranks"},
+      {"elasticity.max_gpus", kInt, "10000", "> 0", kNoEffect, "most ranks"},
+      {"elasticity.num_gpus_per_node", kInt, "1", "> 0", kNoEffect, "ranks of a node"},
+      {"elasticity.model_parallel_size", kInt, "1", "> 0", kNoEffect, "model-parallel ranks"},
+      {"elasticity.min_time", kInt, "0", ">= 0", kNoEffect, "time between changes"},
+      {"elasticity.prefer_larger_batch", kBool, "true", "", kNoEffect, "among equal choices"},
+      {"elasticity.ignore_non_elastic_batch_info", kBool, "false", "", kNoEffect, "batch keys beside it are no error"},
+      {"elasticity.version", kNumber, "0.2", "", kNoEffect, "version of the rules"},
+      {"autotuning.enabled", kBool, "false", "", kNoEffect, "search of stage, micro batch and buckets",
+       "autotuning is not supported: the run trains with the config as it stands"},
+      {"autotuning.fast", kBool, "true", "", kNoEffect, "skip parts of the search"},
+      {"autotuning.metric", kString, R"("throughput")", "", kNoEffect, "what the search looks for"},
+      {"autotuning.start_profile_step", kInt, "3", "", kNoEffect, "first step that counts"},
+      {"autotuning.end_profile_step", kInt, "5", "", kNoEffect, "last step that counts"},
+      {"autotuning.tuner_type", kString, R"("gridsearch")", "", kNoEffect, "kind of search"},
+      {"autotuning.tuner_num_trials", kInt, "50", "", kNoEffect, "experiments"},
+      {"autotuning.tuner_early_stopping", kInt, "5", "", kNoEffect, "experiments without a gain"},
+      {"autotuning.results_dir", kString, "null", "", kNoEffect, "folder of results"},
+      {"autotuning.exps_dir", kString, "null", "", kNoEffect, "folder of experiments"},
+      {"autotuning.overwrite", kBool, "true", "", kNoEffect, "replace old results"},
+      {"autotuning.mp_size", kInt, "1", "", kNoEffect, "model-parallel ranks"},
+      {"autotuning.arg_mappings", kObject, "null", "", kNoEffect, "names of script arguments"},
+      {"autotuning.min_train_batch_size", kInt, "1", "", kNoEffect, "smallest batch"},
+      {"autotuning.max_train_batch_size", kInt, "null", "", kNoEffect, "largest batch"},
+      {"autotuning.min_train_micro_batch_size_per_gpu", kInt, "1", "", kNoEffect, "smallest micro batch"},
+      {"autotuning.max_train_micro_batch_size_per_gpu", kInt, "null", "", kNoEffect, "largest micro batch"},
+      {"autotuning.num_tuning_micro_batch_sizes", kInt, "3", "", kNoEffect, "micro batches tried"},
+      XX,
+      {"tensor_parallel.tp_overlap_comm", kBool, "false", "", kNoEffect, "overlap of its collectives"},
+      {"tensor_parallel.tp.tp_size", kInt, "1", ">= 0", kRejected, "tensor-parallel ranks",
+       "tensor parallelism is not supported yet; use 1", "", "", "", "0|1"},
+      {"tensor_parallel.preset_model", kString, "null", "", kNoEffect, "layout by model name"},
+      {"tensor_parallel.partition_config", kObject, "null", "", kNoEffect, "layout by pattern"},
+      {"tensor_parallel.dtype", kAny, "null", "", kNoEffect, "dtype of its modules"},
+      {"pipeline.stages", kAny, R"("auto")", "", kNoEffect, "pipeline stages",
+       "pipeline parallelism is not supported yet: there is one stage"},
+      {"pipeline.partition", kString, R"("best")", "", kNoEffect, "how layers are cut"},
+      {"pipeline.seed_layers", kBool, "false", "", kNoEffect, "a seed for each layer"},
+      {"pipeline.activation_checkpoint_interval", kInt, "0", "", kNoEffect, "layers between checkpoints"},
+      {"pipeline.pipe_partitioned", kBool, "true", "", kNoEffect, "shard what stages exchange"},
+      {"pipeline.grad_partitioned", kBool, "true", "", kNoEffect, "shard what stages exchange"},
+      {"sequence_parallel_size", kInt, "null", "> 0", kRejected, "ranks that share a sequence (Ulysses)",
+       "sequence parallelism is not supported; use 1", "", "", "", "null|1"},
+      {"data_parallel_size", kInt, "null", "> 0", kRejected, "data-parallel ranks of a Ulysses mesh",
+       "all ranks are data-parallel here; leave it out"},
+      {"disable_allgather", kBool, "false", "", kNoEffect, "old switch of stages 1 and 2", "it has no effect here"},
+      {"dataloader_drop_last", kBool, "false", "", kRejected, "drop the last partial batch of an epoch",
+       "a partial batch is trained with its own token count; set false"},
+  };
+  return kKeys;
+}
+
+}  // namespace llama_zero::schema_tables
+
+namespace llama_zero {
+
+std::span<const SchemaSection> schema_sections() {
+  using enum Strictness;
+  static constexpr std::string_view kNot = "it is not supported: nothing is changed by it";
+  static constexpr SchemaSection kSections[] = {
+      {"", kLoose, "top level"},
+      {"llama_zero", kStrict, "what DeepSpeed has no key for; DeepSpeed ignores it"},
+      {"optimizer", kLoose, "the optimizer"},
+      {"optimizer.params", kKeywords, "its parameters"},
+      {"scheduler", kLoose, "the learning rate schedule"},
+      {"scheduler.params", kKeywords, "its parameters"},
+      {"fp16", kStrict, "half precision with loss scaling"},
+      {"bf16", kStrict, "bfloat16", "", "bfloat16"},
+      {"data_types", kLoose, "dtypes"},
+      {"amp", kLoose, "NVIDIA Apex"},
+      {"torch_autocast", kLoose, "PyTorch's autocast"},
+      {"zero_optimization", kStrict, "sharding; sizes are elements, not bytes"},
+      {"zero_optimization.offload_optimizer", kStrict, "optimizer states on the host"},
+      {"zero_optimization.offload_param", kStrict, "weights of stage 3 on the host"},
+      {"zero_optimization.zenflow", kOpaque, "ZenFlow", kNot},
+      {"zero_optimization.leaf_module", kOpaque, "PyTorch modules that are fetched whole"},
+      {"aio", kLoose, "disk access for nvme"},
+      {"activation_checkpointing", kLoose, "what is kept between forward and backward"},
+      {"timers", kLoose, "timers"},
+      {"timers.throughput", kStrict, "throughput timer"},
+      {"tensorboard", kStrict, "TensorBoard"},
+      {"csv_monitor", kStrict, "CSV files"},
+      {"wandb", kStrict, "Weights & Biases"},
+      {"comet", kStrict, "Comet"},
+      {"flops_profiler", kLoose, "operations and times of one step"},
+      {"comms_logger", kStrict, "table of collectives"},
+      {"checkpoint", kLoose, "checkpoints"},
+      {"checkpoint.parallel_write", kLoose, "how they are written"},
+      {"elasticity", kLoose, "elastic batch sizes"},
+      {"autotuning", kLoose, "search of settings"},
+      {"tensor_parallel", kStrict, "tensor parallelism"},
+      {"tensor_parallel.tp", kLoose, "its group"},
+      {"pipeline", kLoose, "pipeline parallelism"},
+      {"sparse_attention", kOpaque, "sparse attention", kNot},
+      {"quantize_training", kOpaque, "quantized training", kNot},
+      {"eigenvalue", kOpaque, "eigenvalues for quantized training", kNot},
+      {"progressive_layer_drop", kOpaque, "progressive layer drop", kNot},
+      {"curriculum_learning", kOpaque, "curriculum learning", kNot},
+      {"data_efficiency", kOpaque, "data efficiency", kNot},
+      {"compression_training", kOpaque, "compression", kNot},
+      {"hybrid_engine", kOpaque, "hybrid engine", kNot},
+      {"compile", kOpaque, "torch.compile", kNot},
+      {"nebula", kOpaque, "Nebula", kNot},
+      {"expert_parallel", kOpaque, "expert parallelism", kNot},
+  };
+  return kSections;
+}
+
+}  // namespace llama_zero
