@@ -17,9 +17,12 @@ namespace llama_zero {
 /// A rank that waits longer than this for the others in a collective gives up.
 inline constexpr double kCollectiveTimeoutSeconds = 300.0;
 
+/// Throws Error when this build does not have the device.
+void check_device(DeviceChoice choice);
+
 class Runtime {
  public:
-  /// `world` must outlive the object. Throws Error when the device is not to be had in this build.
+  /// Collective. `world` must outlive the object; `choice` has passed check_device.
   Runtime(MpiWorld& world, DeviceChoice choice);
 
   const HostGroup& group() const { return group_; }

@@ -1,0 +1,85 @@
+#include "launcher/train_finish.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <set>
+
+#include "core/log.h"
+#include "launcher/progress.h"
+#include "launcher/train_header.h"
+#include "model/hf_folder.h"
+
+namespace llama_zero {
+namespace {
+
+std::size_t bytes_of(const std::map<std::string, std::size_t>& labels, const std::string& label) {
+  const auto found = labels.find(label);
+  return found == labels.end() ? 0 : found->second;
+}
+
+void print_memory(const MemoryReport& planned, const MemoryReport& measured) {
+  std::set<std::string> labels;
+  for (const auto& [label, bytes] : planned.at_peak) labels.insert(label);
+  for (const auto& [label, bytes] : measured.at_peak) labels.insert(label);
+  log::info("  {:<20} {:>12} {:>12}", "memory at the peak", "planned", "measured");
+  for (const std::string& label : labels) {
+    log::info("  {:<20} {:>12} {:>12}", label, format_bytes(bytes_of(planned.at_peak, label)),
+              format_bytes(bytes_of(measured.at_peak, label)));
+  }
+  log::info("  {:<20} {:>12} {:>12}", "total", format_bytes(planned.peak_bytes), format_bytes(measured.peak_bytes));
+}
+
+std::string describe_end(const TrainSetup& setup, const TrainTotals& totals) {
+  std::string text = fmt::format("{} step{}", format_count(totals.steps), totals.steps == 1 ? "" : "s");
+  if (totals.steps < setup.config.total_steps) text += fmt::format(" of {}", format_count(setup.config.total_steps));
+  if (totals.skipped > 0) text += fmt::format(" ({} skipped: gradients not finite)", totals.skipped);
+  if (totals.stop_signal != 0) text += fmt::format(", stopped by {}", strsignal(totals.stop_signal));
+  return text;
+}
+
+}  // namespace
+
+std::optional<double> evaluate_at_end(TrainSetup& setup, Engine& engine) {
+  if (!setup.eval_loader) return std::nullopt;
+  double sum = 0.0;
+  std::int64_t tokens = 0;
+  for (std::int64_t i = 0; i < setup.eval_loader->batches_per_epoch(); ++i) {
+    const GlobalBatch batch = setup.eval_loader->next();
+    sum += engine.evaluate(batch.passes);
+    tokens += batch.global_loss_tokens;
+  }
+  return sum / static_cast<double>(tokens);
+}
+
+void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder) {
+  if (runtime.rank() == 0) {
+    HfModelInfo info = setup.model.config.info;
+    info.torch_dtype = setup.config.dtype;
+    write_hf_folder(folder.final_model(), *setup.table, info, setup.tokenizer->path(),
+                    [&](int unit, std::vector<float>& out) { engine.gather_weights(unit, out); });
+  } else {
+    std::vector<float> unit_values;
+    for (int unit = 0; unit < setup.table->unit_count(); ++unit) engine.gather_weights(unit, unit_values);
+  }
+  runtime.group().barrier();
+}
+
+void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
+                   const MemoryReport& measured, const RunFolder& folder) {
+  const double all_tokens = static_cast<double>(totals.tokens + totals.padded_tokens);
+  log::info("done      {} in {}", describe_end(setup, totals), format_duration(totals.seconds));
+  if (totals.steps > 0) {
+    log::info("loss      first {:.4f}, last {:.4f}", totals.first_loss, totals.last_loss);
+    log::info("speed     {} tokens/s ({} tokens, {} rows)",
+              format_count(static_cast<std::int64_t>(static_cast<double>(totals.tokens) / totals.seconds)),
+              format_count(totals.tokens), format_count(totals.samples));
+    log::info("padding   {:.2f} % of the tokens computed",
+              100.0 * static_cast<double>(totals.padded_tokens) / all_tokens);
+  }
+  if (eval_loss) log::info("eval loss {:.4f} ({} rows)", *eval_loss, format_count(setup.eval_data->tokens.rows()));
+  print_memory(with_workspace(setup.plan), measured);
+  log::info("model     {}", folder.final_model().string());
+}
+
+}  // namespace llama_zero

@@ -1,0 +1,26 @@
+// The end of a training run: loss on other data, final model, summary.
+#pragma once
+
+#include <optional>
+
+#include "core/arena.h"
+#include "launcher/run_folder.h"
+#include "launcher/runtime.h"
+#include "launcher/train_loop.h"
+#include "launcher/train_setup.h"
+#include "zero/engine.h"
+
+namespace llama_zero {
+
+/// Collective. Mean loss over all rows of the run's eval data; nothing when it has none.
+std::optional<double> evaluate_at_end(TrainSetup& setup, Engine& engine);
+
+/// Collective. Writes the model in the training dtype to folder.final_model() as a Hugging Face folder, gathering one
+/// unit at a time on rank 0.
+void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder);
+
+/// Logs steps, time, speed, losses, padding and the memory by label, planned and measured. Rank 0 only.
+void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
+                   const MemoryReport& measured, const RunFolder& folder);
+
+}  // namespace llama_zero

@@ -1,0 +1,119 @@
+#include "launcher/train_header.h"
+
+#include <fmt/format.h>
+
+#include "core/log.h"
+#include "launcher/progress.h"
+#include "launcher/schedule.h"
+#include "launcher/version.h"
+
+namespace llama_zero {
+namespace {
+
+void line(std::string_view label, const std::string& text) { log::info("{:<10}{}", label, text); }
+
+std::string describe_model(const TrainSetup& setup) {
+  const std::string weights =
+      setup.model.imported ? "weights from that folder" : fmt::format("random weights, seed {}", setup.config.run.seed);
+  return fmt::format("{}: {}; {}{}", setup.model.name, describe_shape(*setup.table), weights,
+                     setup.model.config.model.tie_word_embeddings ? ", tied embeddings" : "");
+}
+
+std::string describe_batch(const TrainSetup& setup, int ranks) {
+  const BatchConfig& batch = setup.config.batch;
+  return fmt::format("{} rows = {} micro x {} accumulation x {} rank{}; {}", batch.train_batch_size,
+                     batch.micro_batch_size, batch.accumulation_steps, ranks, ranks == 1 ? "" : "s",
+                     setup.loader->statement());
+}
+
+std::string describe_passes(const TrainSetup& setup) {
+  if (!setup.config.run.coalesce) return "one a micro-batch";
+  return fmt::format("at most {} of at most {} tokens in a step of a rank", setup.loader->max_passes_per_step(),
+                     format_count(setup.loader_options.max_tokens_per_pass));
+}
+
+std::string describe_precision(const TrainConfig& config) {
+  const LossScalerConfig& scaler = config.scaler;
+  std::string text = fmt::format("{} weights and activations, {} gradients, fp32 master weights and moments",
+                                 name_of(config.dtype), name_of(config.grad_accum_dtype));
+  if (config.dtype != DType::kF16) return text;
+  if (!scaler.dynamic) return text + fmt::format("; loss scale {:g}", scaler.initial_scale);
+  return text + fmt::format("; loss scale from {:g}, doubles after {} clean steps, hysteresis {}, at least {:g}",
+                            scaler.initial_scale, scaler.window, scaler.hysteresis, scaler.min_loss_scale);
+}
+
+std::string describe_optimizer(const TrainConfig& config) {
+  const OptimizerConfig& optimizer = config.optimizer;
+  const std::string clip = config.gradient_clipping > 0.0
+                               ? fmt::format("gradient norm clipped to {:g}", config.gradient_clipping)
+                               : std::string("no gradient clipping");
+  return fmt::format("{}, betas {:g} {:g}, eps {:g}, weight decay {:g}; {}", optimizer.type, optimizer.beta1,
+                     optimizer.beta2, optimizer.eps, optimizer.weight_decay, clip);
+}
+
+std::string describe_stage(int stage) {
+  switch (stage) {
+    case 1:
+      return "stage 1: optimizer states are sharded";
+    case 2:
+      return "stage 2: optimizer states and gradients are sharded";
+    case 3:
+      return "stage 3: optimizer states, gradients and weights are sharded";
+    default:
+      return "stage 0: every rank holds everything";
+  }
+}
+
+void print_data(const DataSource& data, std::string_view label) {
+  line(label, data.tokens.summary());
+  for (const std::string& note : data.notes) line("", note);
+}
+
+}  // namespace
+
+std::string describe_shape(const ParamTable& table) {
+  const LlamaConfig& c = table.config();
+  return fmt::format("{} layers, hidden {}, {} heads ({} key-value), feed-forward {}, vocabulary {}; {} parameters",
+                     c.num_hidden_layers, c.hidden_size, c.num_attention_heads, c.num_key_value_heads,
+                     c.intermediate_size, c.vocab_size, format_count(table.total_numel()));
+}
+
+MemoryReport with_workspace(const MemoryPlan& plan) {
+  MemoryReport report = plan.arena;
+  const std::size_t alignment = Arena::kAlignment;
+  const std::size_t workspace = (plan.workspace_bytes + alignment - 1) / alignment * alignment;
+  if (workspace == 0) return report;
+  report.peak_bytes += workspace;
+  report.current_bytes += workspace;
+  report.at_peak["workspace"] += workspace;
+  report.peak_by_label["workspace"] += workspace;
+  return report;
+}
+
+void print_header(const TrainSetup& setup, const Runtime& runtime) {
+  if (runtime.rank() != 0) return;
+  const TrainConfig& config = setup.config;
+  line("program", fmt::format("llama_zero {}", kVersion));
+  line("device", runtime.describe_device());
+  line("ranks", runtime.describe_ranks());
+  line("config", config.source);
+  line("model", describe_model(setup));
+  for (const std::string& note : setup.notes) line("", note);
+  line("tokenizer", setup.tokenizer->path().string());
+  print_data(*setup.data, "data");
+  if (setup.eval_data) print_data(*setup.eval_data, "eval data");
+  line("batch", describe_batch(setup, runtime.ranks()));
+  line("passes", describe_passes(setup));
+  line("steps", fmt::format("{} optimizer steps, {} an epoch", format_count(config.total_steps),
+                            format_count(setup.loader->batches_per_epoch())));
+  line("precision", describe_precision(config));
+  line("zero", describe_stage(config.zero.stage));
+  line("optimizer", describe_optimizer(config));
+  line("schedule", describe_schedule(config, setup.engine.schedule));
+  for (const std::string& note : config.notes) line("note", note);
+  line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
+  log::info("{}", format_memory_table(with_workspace(setup.plan)));
+  for (const std::string& warning : config.warnings) log::warning("{}", warning);
+}
+
+}  // namespace llama_zero

@@ -1,0 +1,143 @@
+#include "launcher/train_loop.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+
+#include "core/log.h"
+#include "launcher/metrics.h"
+#include "launcher/progress.h"
+
+namespace llama_zero {
+namespace {
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// The step before which this rank is to kill itself (0: never).
+std::int64_t kill_step(int rank) {
+  const char* text = std::getenv("LLAMA_ZERO_TEST_KILL");
+  if (text == nullptr) return 0;
+  char* end = nullptr;
+  const long wanted_rank = std::strtol(text, &end, 10);
+  return *end == ':' && wanted_rank == rank ? std::strtol(end + 1, nullptr, 10) : 0;
+}
+
+Progress make_progress(bool with_scale) {
+  Progress::Options options;
+  options.terminal = stdout_is_terminal();
+  options.width = stdout_width();
+  options.with_scale = with_scale;
+  return {options, write_stdout};
+}
+
+class TrainLoop {
+ public:
+  TrainLoop(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
+            const StopSignal& signal)
+      : setup_(setup),
+        engine_(engine),
+        arena_(arena),
+        runtime_(runtime),
+        signal_(signal),
+        kill_step_(kill_step(runtime.rank())),
+        progress_(make_progress(setup.config.scaler.check_overflow)) {
+    if (runtime.rank() == 0) metrics_.emplace(folder.metrics());
+  }
+
+  TrainTotals run() {
+    const double start = now_seconds();
+    while (totals_.steps < setup_.config.total_steps && !stopped()) {
+      one_step();
+      totals_.seconds = now_seconds() - start;
+    }
+    progress_.finish();
+    return totals_;
+  }
+
+ private:
+  bool stopped() {
+    totals_.stop_signal = static_cast<int>(runtime_.group().max(signal_.received()));
+    return totals_.stop_signal != 0 || totals_.scale_exhausted;
+  }
+
+  void one_step() {
+    const std::int64_t step = totals_.steps + 1;
+    if (step == kill_step_) std::raise(SIGKILL);
+    const double start = now_seconds();
+    const GlobalBatch batch = setup_.loader->next();
+    runtime_.communicator().set_step(step);
+    const StepResult result = engine_.train_step(batch.passes, batch.global_loss_tokens);
+    const double seconds = now_seconds() - start;
+    if (step == 1) arena_.freeze();
+    add(batch, result);
+    report(batch, result, seconds);
+  }
+
+  void add(const GlobalBatch& batch, const StepResult& result) {
+    totals_.steps += 1;
+    totals_.skipped += result.state.skip != 0 ? 1 : 0;
+    totals_.samples += batch.global_rows;
+    totals_.tokens += batch.global_tokens;
+    totals_.padded_tokens += batch.padded_tokens;
+    if (totals_.steps == 1) totals_.first_loss = result.loss;
+    totals_.last_loss = result.loss;
+    totals_.scale_exhausted = result.state.scale_exhausted != 0;
+  }
+
+  void report(const GlobalBatch& batch, const StepResult& result, double seconds) {
+    if (runtime_.rank() != 0) return;
+    StepReport report;
+    report.step = totals_.steps;
+    report.total_steps = setup_.config.total_steps;
+    report.loss = result.loss;
+    report.lr = static_cast<double>(result.state.lr);
+    report.grad_norm = result.state.grad_norm;
+    report.loss_scale = static_cast<double>(result.state.used_loss_scale);
+    report.next_loss_scale = static_cast<double>(result.state.loss_scale);
+    report.skipped = result.state.skip != 0;
+    report.samples = totals_.samples;
+    report.tokens = totals_.tokens;
+    report.tokens_per_second = static_cast<double>(batch.global_tokens) / seconds;
+    report.step_ms = seconds * 1e3;
+    report.mem_peak_bytes = arena_.report().peak_bytes;
+    report.epoch = static_cast<double>(totals_.samples) / static_cast<double>(setup_.loader->trainable_rows());
+    metrics_->write(report);
+    warn_if_not_finite(report);
+    progress_.step(report, now_seconds());
+  }
+
+  // A skipped step is fp16's normal search for its scale; weights that are not finite are the end of the run's use.
+  void warn_if_not_finite(const StepReport& report) {
+    if (warned_ || report.skipped || (std::isfinite(report.loss) && std::isfinite(report.grad_norm))) return;
+    warned_ = true;
+    progress_.finish();
+    log::warning("step {}: loss {} and gradient norm {} are not finite; a lower learning rate may help", report.step,
+                 report.loss, report.grad_norm);
+  }
+
+  TrainSetup& setup_;
+  Engine& engine_;
+  Arena& arena_;
+  Runtime& runtime_;
+  const StopSignal& signal_;
+  std::int64_t kill_step_;
+  Progress progress_;
+  std::optional<MetricsFile> metrics_;
+  TrainTotals totals_;
+  bool warned_ = false;
+};
+
+}  // namespace
+
+TrainTotals run_training(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
+                         const StopSignal& signal) {
+  return TrainLoop(setup, engine, arena, runtime, folder, signal).run();
+}
+
+}  // namespace llama_zero

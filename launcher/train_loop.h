@@ -1,0 +1,33 @@
+// The steps of a training run, one after another, each reported.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/arena.h"
+#include "launcher/run_folder.h"
+#include "launcher/runtime.h"
+#include "launcher/stop_signal.h"
+#include "launcher/train_setup.h"
+#include "zero/engine.h"
+
+namespace llama_zero {
+
+/// What the steps add up to.
+struct TrainTotals {
+  std::int64_t steps = 0, skipped = 0;
+  std::int64_t samples = 0, tokens = 0, padded_tokens = 0;
+  double seconds = 0.0;
+  double first_loss = 0.0, last_loss = 0.0;
+  int stop_signal = 0;           ///< the signal that ended the run early on some rank, or 0
+  bool scale_exhausted = false;  ///< fp16: overflow with the loss scale at its minimum ended the run
+};
+
+/// Collective. Runs `setup.config.total_steps` steps, fewer when any rank is told to stop. Rank 0 prints the step lines
+/// and writes metrics.jsonl. After the first step the arena is frozen.
+///
+/// Tests only: the environment variable LLAMA_ZERO_TEST_KILL="RANK:STEP" makes that rank kill itself before that step.
+TrainTotals run_training(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
+                         const StopSignal& signal);
+
+}  // namespace llama_zero
