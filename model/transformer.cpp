@@ -8,6 +8,7 @@
 #include "model/pass_inputs.h"
 #include "model/rope_table.h"
 #include "model/unit_lease.h"
+#include "model/unit_walk.h"
 
 namespace llama_zero {
 
@@ -71,24 +72,10 @@ class Transformer::Impl {
 
   ResidualPair forward(const BlockContext& context, const PassInputs& inputs, ParamSource& params,
                        const ActivationSet& acts, View branch) {
-    ResidualPair pair{acts.layer(0).input_sum, ConstView{}};
-    {
-      const UnitLease lease(params, table_.embedding_unit(), context.stream);
-      params.prefetch(table_.block_unit(0));
-      const ConstView embeddings = slice_param(table_, lease.unit(), "embed_tokens", lease.weights());
-      ops_.embedding_forward(
-          {context.tokens, config_.hidden_size, config_.vocab_size, inputs.tokens, embeddings, acts.layer(0).input_sum},
-          context.stream);
-    }
-    for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-      const UnitLease lease(params, table_.block_unit(layer), context.stream);
-      params.prefetch(lease.unit() + 1);
-      if (config_.tie_word_embeddings && lease.unit() + 1 == table_.head_unit())
-        params.prefetch(table_.embedding_unit());
-      pair =
-          block_forward(context, slice_block(table_, lease.unit(), lease.weights()), pair, acts.layer(layer), branch);
-    }
-    return pair;
+    const auto block = [&](std::int64_t layer, const BlockWeights& weights, const ResidualPair& input) {
+      return block_forward(context, weights, input, acts.layer(layer), branch);
+    };
+    return walk_forward(table_, context, inputs.tokens, params, acts, block);
   }
 
   /// Loss and gradient of the head. With tied embeddings returns the embedding's gradient, into which the head's part
