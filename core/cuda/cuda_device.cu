@@ -1,0 +1,234 @@
+#include "core/cuda/cuda_device.h"
+
+#include <cuda_runtime.h>
+
+#include "core/cuda/cuda_check.h"
+
+namespace llama_zero {
+namespace {
+
+constexpr int kOldestCapability = 80;
+
+class CudaStream final : public Stream {
+ public:
+  explicit CudaStream(int ordinal) : ordinal_(ordinal) {
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
+    LLAMA_ZERO_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  }
+  ~CudaStream() override { log_cuda_error(cudaStreamDestroy(stream_), "cudaStreamDestroy"); }
+  CudaStream(const CudaStream&) = delete;
+  CudaStream& operator=(const CudaStream&) = delete;
+
+  void synchronize() override {
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
+    LLAMA_ZERO_CUDA(cudaStreamSynchronize(stream_));
+  }
+  void* handle() const override { return stream_; }
+
+ private:
+  int ordinal_;
+  cudaStream_t stream_ = nullptr;
+};
+
+cudaStream_t handle_of(Stream& stream) {
+  require(dynamic_cast<CudaStream*>(&stream) != nullptr, "CUDA: the stream belongs to another device");
+  return static_cast<cudaStream_t>(stream.handle());
+}
+
+class CudaEvent final : public Event {
+ public:
+  explicit CudaEvent(int ordinal) : ordinal_(ordinal) {
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
+    LLAMA_ZERO_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+  }
+  ~CudaEvent() override { log_cuda_error(cudaEventDestroy(event_), "cudaEventDestroy"); }
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+
+  void record(Stream& stream) override {
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
+    LLAMA_ZERO_CUDA(cudaEventRecord(event_, handle_of(stream)));
+  }
+  void wait(Stream& stream) override {
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
+    LLAMA_ZERO_CUDA(cudaStreamWaitEvent(handle_of(stream), event_, 0));
+  }
+  void synchronize() override {
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
+    LLAMA_ZERO_CUDA(cudaEventSynchronize(event_));
+  }
+
+ private:
+  int ordinal_;
+  cudaEvent_t event_ = nullptr;
+};
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int ordinal) {
+    std::string why_not;
+    require(cuda_available(&why_not), "no CUDA device: {}", why_not);
+    const int count = cuda_device_count();
+    require(ordinal >= 0 && ordinal < count, "no CUDA device {}: this process sees {} GPU(s)", ordinal, count);
+    cudaDeviceProp properties{};
+    LLAMA_ZERO_CUDA(cudaGetDeviceProperties(&properties, ordinal));
+    name_ = properties.name;
+    properties_ = {ordinal, properties.multiProcessorCount, properties.major * 10 + properties.minor,
+                   properties.sharedMemPerBlockOptin};
+    require(properties_.compute_capability >= kOldestCapability,
+            "CUDA device {} ({}) has compute capability {}.{}, 8.0 or later is needed", ordinal, name_,
+            properties.major, properties.minor);
+    LLAMA_ZERO_CUDA(cudaSetDevice(ordinal));
+    // Waiting threads sleep instead of spinning: ranks may outnumber cores.
+    LLAMA_ZERO_CUDA(cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync));
+    LLAMA_ZERO_CUDA(cudaFree(nullptr));  // creates the context now, so that memory_info() includes it
+  }
+
+  DeviceType type() const override { return DeviceType::kCuda; }
+  std::string description() const override { return name_; }
+  const CudaProperties& properties() const { return properties_; }
+
+  DeviceMemoryInfo memory_info() const override {
+    activate();
+    DeviceMemoryInfo info;
+    LLAMA_ZERO_CUDA(cudaMemGetInfo(&info.free, &info.total));
+    return info;
+  }
+
+  std::byte* allocate(std::size_t bytes) override {
+    activate();
+    void* data = nullptr;
+    const cudaError_t error = cudaMalloc(&data, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      const DeviceMemoryInfo info = memory_info();
+      fail("out of GPU memory: {} bytes ({:.2f} GB) asked of {}, which has {:.2f} of {:.2f} GB free; --plan shows what "
+           "the run needs and which change makes it fit",
+           bytes, in_gb(bytes), name_, in_gb(info.free), in_gb(info.total));
+    }
+    check_cuda(error, "cudaMalloc");
+    return static_cast<std::byte*>(data);
+  }
+
+  void deallocate(std::byte* data, std::size_t) noexcept override {
+    log_cuda_error(cudaSetDevice(properties_.ordinal), "cudaSetDevice");
+    log_cuda_error(cudaFree(data), "cudaFree");
+  }
+
+  std::unique_ptr<Stream> create_stream(const std::string&) override {
+    return std::make_unique<CudaStream>(properties_.ordinal);
+  }
+  std::unique_ptr<Event> create_event() override { return std::make_unique<CudaEvent>(properties_.ordinal); }
+
+  void copy(ConstView source, View destination, Stream& stream) override {
+    require(source.bytes() == destination.bytes(), "copy of {} bytes into {} bytes", source.bytes(),
+            destination.bytes());
+    if (source.bytes() == 0) return;
+    activate();
+    LLAMA_ZERO_CUDA(cudaMemcpyAsync(destination.raw(), source.raw(), source.bytes(), cudaMemcpyDefault,
+                                    handle_of(stream)));
+  }
+
+  void fill_bytes(View destination, unsigned char value, Stream& stream) override {
+    if (destination.bytes() == 0) return;
+    activate();
+    LLAMA_ZERO_CUDA(cudaMemsetAsync(destination.raw(), value, destination.bytes(), handle_of(stream)));
+  }
+
+ private:
+  static double in_gb(std::size_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1ULL << 30U); }
+  void activate() const { LLAMA_ZERO_CUDA(cudaSetDevice(properties_.ordinal)); }
+
+  CudaProperties properties_;
+  std::string name_;
+};
+
+/// Everything but memory as on the plain CPU device.
+class PinnedCpuDevice final : public Device {
+ public:
+  DeviceType type() const override { return DeviceType::kCpu; }
+  std::string description() const override { return cpu_->description() + ", page-locked memory"; }
+  DeviceMemoryInfo memory_info() const override { return cpu_->memory_info(); }
+  std::byte* allocate(std::size_t bytes) override { return allocate_pinned(bytes); }
+  void deallocate(std::byte* data, std::size_t) noexcept override { free_pinned(data); }
+  std::unique_ptr<Stream> create_stream(const std::string& name) override { return cpu_->create_stream(name); }
+  std::unique_ptr<Event> create_event() override { return cpu_->create_event(); }
+  void copy(ConstView source, View destination, Stream& stream) override { cpu_->copy(source, destination, stream); }
+  void fill_bytes(View destination, unsigned char value, Stream& stream) override {
+    cpu_->fill_bytes(destination, value, stream);
+  }
+
+ private:
+  std::unique_ptr<Device> cpu_ = make_cpu_device();
+};
+
+/// Empty when a GPU can be used, else what is missing.
+std::string missing_for_cuda() {
+  int driver = 0;
+  int runtime = 0;
+  const cudaError_t driver_error = cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  if (driver_error != cudaSuccess || driver == 0) {
+    cudaGetLastError();
+    return "no NVIDIA driver is loaded";
+  }
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  if (error == cudaErrorInsufficientDriver) {
+    return fmt::format("the NVIDIA driver is too old: it supports CUDA {}.{}, this program needs {}.{}", driver / 1000,
+                       driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+  }
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    return "no GPU is visible to this process (see nvidia-smi and CUDA_VISIBLE_DEVICES)";
+  }
+  if (error != cudaSuccess) return describe_cuda_error(error, "cudaGetDeviceCount");
+  int major = 0;
+  int minor = 0;
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
+  if (major * 10 + minor < kOldestCapability) {
+    return fmt::format("the GPU has compute capability {}.{}, 8.0 or later is needed", major, minor);
+  }
+  return "";
+}
+
+}  // namespace
+
+bool cuda_available(std::string* why_not) {
+  const std::string missing = missing_for_cuda();
+  if (why_not != nullptr) *why_not = missing;
+  return missing.empty();
+}
+
+int cuda_device_count() {
+  int count = 0;
+  return cuda_available() && cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+std::unique_ptr<Device> make_cuda_device(int ordinal) { return std::make_unique<CudaDevice>(ordinal); }
+
+CudaProperties cuda_properties(const Device& device) {
+  const auto* cuda = dynamic_cast<const CudaDevice*>(&device);
+  require(cuda != nullptr, "the device \"{}\" is no CUDA device", device.description());
+  return cuda->properties();
+}
+
+void make_current(const CudaProperties& properties) { LLAMA_ZERO_CUDA(cudaSetDevice(properties.ordinal)); }
+
+std::byte* allocate_pinned(std::size_t bytes) {
+  void* data = nullptr;
+  const cudaError_t error = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    fail("out of page-locked host memory: {} bytes could not be locked (see ulimit -l and the free memory)", bytes);
+  }
+  check_cuda(error, "cudaHostAlloc");
+  return static_cast<std::byte*>(data);
+}
+
+void free_pinned(std::byte* data) noexcept { log_cuda_error(cudaFreeHost(data), "cudaFreeHost"); }
+
+std::unique_ptr<Device> make_pinned_cpu_device() { return std::make_unique<PinnedCpuDevice>(); }
+
+}  // namespace llama_zero
