@@ -1,1 +1,70 @@
-int main() { return 0; }
+// llama_zero: parse, dispatch, and one clear line when something is wrong.
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "core/log.h"
+#include "launcher/cli.h"
+#include "launcher/data_commands.h"
+#include "launcher/eval_command.h"
+#include "launcher/generate_command.h"
+#include "launcher/host_group.h"
+#include "launcher/progress.h"
+#include "launcher/train.h"
+#include "zero/mpi_communicator.h"
+
+namespace llama_zero {
+namespace {
+
+std::string error_line(const std::string& message) { return "llama_zero: error: " + message; }
+
+void report(const std::string& message) { std::fprintf(stderr, "%s\n", error_line(message).c_str()); }
+
+int dispatch(const CommandLine& line, MpiWorld& world, const HostGroup& group) {
+  switch (line.command) {
+    case Command::kPrintText:
+      if (world.rank() == 0) write_stdout(line.text);
+      return 0;
+    case Command::kTrain:
+      return run_train(line.train, world);
+    case Command::kTokenize:
+      return run_tokenize(line.tokenize, group);
+    case Command::kGenerate:
+      return run_generate(line.generate, world);
+    case Command::kEval:
+      return run_eval(line.eval, world);
+    case Command::kSample:
+      return run_sample(line.sample, group);
+  }
+  return 1;
+}
+
+// What all ranks know, rank 0 reports and all end in order; what one rank alone knows ends the others by force.
+int run(int argc, char** argv, MpiWorld& world) {
+  const HostGroup group(world.rank(), world.size());
+  try {
+    CommandLine line;
+    group.together([&] { line = parse_command_line(argc, argv); });
+    log::configure(world.rank(), world.size(), line.log_level);
+    return dispatch(line, world, group);
+  } catch (const AgreedError& error) {
+    if (world.rank() == 0) report(error.what());
+  } catch (const std::exception& error) {
+    if (world.size() > 1) world.abort(error_line(fmt::format("rank {}: {}", world.rank(), error.what())));
+    report(error.what());
+  }
+  return 1;
+}
+
+}  // namespace
+}  // namespace llama_zero
+
+int main(int argc, char** argv) {
+  try {
+    llama_zero::MpiWorld world(&argc, &argv);
+    return llama_zero::run(argc, argv, world);
+  } catch (const std::exception& error) {
+    llama_zero::report(error.what());
+    return 1;
+  }
+}

@@ -67,11 +67,8 @@ int train(TrainSetup& setup, Runtime& runtime) {
   const MemoryReport measured = arena.report();
   export_final_model(setup, engine, runtime, folder);
   print_summary(setup, totals, eval_loss, measured, folder);
-  if (!totals.scale_exhausted) return 0;
-  throw AgreedError(
-      fmt::format("step {}: gradients overflow with the loss scale already at its minimum {:g}; lower the "
-                  "learning rate or train in bf16 (the weights so far are in {})",
-                  totals.steps, setup.config.scaler.min_loss_scale, folder.final_model().string()));
+  if (!totals.failure.empty()) throw AgreedError(totals.failure);
+  return 0;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 
 #include "core/log.h"
@@ -63,7 +64,7 @@ class TrainLoop {
  private:
   bool stopped() {
     totals_.stop_signal = static_cast<int>(runtime_.group().max(signal_.received()));
-    return totals_.stop_signal != 0 || totals_.scale_exhausted;
+    return totals_.stop_signal != 0 || !totals_.failure.empty();
   }
 
   void one_step() {
@@ -72,11 +73,26 @@ class TrainLoop {
     const double start = now_seconds();
     const GlobalBatch batch = setup_.loader->next();
     runtime_.communicator().set_step(step);
-    const StepResult result = engine_.train_step(batch.passes, batch.global_loss_tokens);
+    const StepResult result = train_step(batch);
     const double seconds = now_seconds() - start;
     if (step == 1) arena_.freeze();
     add(batch, result);
     report(batch, result, seconds);
+  }
+
+  // A loss scale with no room left ends the run on every rank, but the weights so far are good and the step is
+  // reported.
+  StepResult train_step(const GlobalBatch& batch) {
+    try {
+      return engine_.train_step(batch.passes, batch.global_loss_tokens);
+    } catch (const Error& error) {
+      if (engine_.last_state().scale_exhausted == 0) throw;
+      totals_.failure = error.what();
+      StepResult result;
+      result.loss = std::numeric_limits<double>::quiet_NaN();
+      result.state = engine_.last_state();
+      return result;
+    }
   }
 
   void add(const GlobalBatch& batch, const StepResult& result) {
@@ -87,7 +103,6 @@ class TrainLoop {
     totals_.padded_tokens += batch.padded_tokens;
     if (totals_.steps == 1) totals_.first_loss = result.loss;
     totals_.last_loss = result.loss;
-    totals_.scale_exhausted = result.state.scale_exhausted != 0;
   }
 
   void report(const GlobalBatch& batch, const StepResult& result, double seconds) {

@@ -19,8 +19,8 @@ struct TrainTotals {
   std::int64_t samples = 0, tokens = 0, padded_tokens = 0;
   double seconds = 0.0;
   double first_loss = 0.0, last_loss = 0.0;
-  int stop_signal = 0;           ///< the signal that ended the run early on some rank, or 0
-  bool scale_exhausted = false;  ///< fp16: overflow with the loss scale at its minimum ended the run
+  int stop_signal = 0;  ///< the signal that ended the run early on some rank, or 0
+  std::string failure;  ///< fp16: overflow with the loss scale at its minimum ended the run, on every rank
 };
 
 /// Collective. Runs `setup.config.total_steps` steps, fewer when any rank is told to stop. Rank 0 prints the step lines
