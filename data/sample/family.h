@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "rng.h"
+#include "data/sample/rng.h"
 
 namespace llama_zero::sample {
 
@@ -26,18 +26,20 @@ struct Instance {
   std::vector<std::string> answers;
 };
 
-// The answer follows from the operands by a rule, so the held-out part is operands.
+// The answer follows from the operands by a rule, so the held-out part is operands: `held_out_keys` of them, drawn
+// first, which no training row uses.
 struct RuleFamily {
   std::string_view name;
   std::size_t train_rows;
+  std::size_t held_out_keys;
   std::span<const Phrasing> phrasings;
   Instance (*draw)(Rng& rng);
 };
 
 // The answer can only be remembered, so the held-out part is pairs of a fact and a wording.
+// Every other pair is a training row under every frame.
 struct FactFamily {
   std::string_view name;
-  std::size_t train_rows;
   std::span<const Phrasing> phrasings;
   std::vector<Instance> facts;
 };

@@ -1,4 +1,4 @@
-#include "generator.h"
+#include "data/sample/generator.h"
 
 #include <array>
 #include <map>
@@ -8,8 +8,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "family.h"
-#include "rng.h"
+#include "data/sample/family.h"
+#include "data/sample/rng.h"
 
 namespace llama_zero::sample {
 namespace {
@@ -20,16 +20,16 @@ constexpr std::size_t kHeldOutWordingsPerFact = 2;
 // Far more than any family needs; reaching it means that train_rows asks for more rows than exist.
 constexpr std::size_t kMaxDraws = 400'000;
 
-// Put around an instruction, these multiply the wordings without changing the question. The first is used for half of the rows.
+// Put around an instruction, these multiply the wordings without changing the question. Half of a rule family's rows
+// get the first, the bare instruction.
 struct Frame {
   std::string_view before;
   std::string_view after;
 };
-constexpr std::array<Frame, 5> kFrames{{
+constexpr std::array<Frame, 4> kFrames{{
     {"", ""},
     {"", " Answer briefly."},
-    {"", " Give only the answer."},
-    {"Please help. ", ""},
+    {"", " Be short."},
     {"Task: ", ""},
 }};
 
@@ -64,11 +64,18 @@ class Builder {
   void add(const RuleFamily& family) {
     Rng rng(seed_, family.name);
     std::unordered_set<std::string> held_keys;
-    for (std::size_t draws = 0; held_keys.size() < kHeldOutPerFamily; ++draws) {
+    std::vector<Instance> held;
+    for (std::size_t draws = 0; held.size() < family.held_out_keys; ++draws) {
       check_draws(family.name, draws);
-      const Instance instance = family.draw(rng);
+      Instance instance = family.draw(rng);
       if (held_keys.insert(instance.key).second) {
-        accept(draw_row(family, instance, rng), sample_.held_out);
+        held.push_back(std::move(instance));
+      }
+    }
+    for (std::size_t draws = 0, rows = 0; rows < kHeldOutPerFamily; ++draws) {
+      check_draws(family.name, draws);
+      if (accept(draw_row(family, held[rows % held.size()], rng), sample_.held_out)) {
+        ++rows;
       }
     }
     for (std::size_t draws = 0, rows = 0; rows < family.train_rows; ++draws) {
@@ -91,7 +98,6 @@ class Builder {
     rng.shuffle(pairs);
 
     std::map<std::pair<std::size_t, std::size_t>, std::size_t> held_wordings;
-    std::vector<Row> train;
     std::size_t held = 0;
     for (const auto& [fact, phrasing_index] : pairs) {
       const Instance& instance = family.facts[fact];
@@ -104,14 +110,7 @@ class Builder {
         continue;
       }
       for (const Frame& frame : kFrames) {
-        train.push_back(make_row(family.name, phrasing, frame, instance));
-      }
-    }
-    rng.shuffle(train);
-    for (std::size_t i = 0, rows = 0; rows < family.train_rows; ++i) {
-      check_draws(family.name, i < train.size() ? i : kMaxDraws);
-      if (accept(std::move(train[i]), sample_.train)) {
-        ++rows;
+        accept(make_row(family.name, phrasing, frame, instance), sample_.train);
       }
     }
   }
@@ -129,7 +128,8 @@ class Builder {
 
   static void check_draws(std::string_view family, std::size_t draws) {
     if (draws >= kMaxDraws) {
-      throw std::logic_error("sample family '" + std::string(family) + "' has fewer distinct rows than its table asks for");
+      throw std::logic_error("sample family '" + std::string(family) +
+                             "' has fewer distinct rows than its table asks for");
     }
   }
 

@@ -1,5 +1,5 @@
-// splitmix64 (Steele, Lea, Flood 2014): a counter with a mixing function, so a stream is fixed by its seed on every platform.
-// The standard distributions are avoided because their results differ between standard libraries.
+// splitmix64 (Steele, Lea, Flood 2014): a counter with a mixing function, so a stream is fixed by its seed on every
+// platform. The standard distributions are avoided because their results differ between standard libraries.
 #pragma once
 
 #include <cstddef>
