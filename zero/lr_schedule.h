@@ -55,10 +55,10 @@ struct OneCycle {
   double cycle_max_lr = 1e-3;
   double decay_lr_rate = 0.0;
   std::int64_t cycle_first_step_size = 2000;
-  std::optional<std::int64_t> cycle_second_step_size;    ///< absent: as the first
-  std::int64_t cycle_first_stair_count = 0;              ///< 0: continuous
-  std::optional<std::int64_t> cycle_second_stair_count;  ///< absent: as the first
-  std::int64_t decay_step_size = 0;                      ///< 0: no decay
+  std::optional<std::int64_t> cycle_second_step_size = std::nullopt;    ///< absent: as the first
+  std::int64_t cycle_first_stair_count = 0;                             ///< 0: continuous
+  std::optional<std::int64_t> cycle_second_stair_count = std::nullopt;  ///< absent: as the first
+  std::int64_t decay_step_size = 0;                                     ///< 0: no decay
   bool cycle_momentum = true;
   double cycle_min_mom = 0.8;
   double cycle_max_mom = 0.9;

@@ -1,0 +1,98 @@
+// One rank's stores, optimizer and boundary without a model: what the engine is made of, for tests that write gradients
+// themselves.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/rng.h"
+#include "zero/gradient_store.h"
+#include "zero/optimizer.h"
+#include "zero/param_store.h"
+
+namespace llama_zero::test {
+
+struct StackOptions {
+  int stage = 0;
+  DType dtype = DType::kF32;
+  DType grad_dtype = DType::kF32;
+  std::int64_t reduce_bucket_size = 1 << 20;
+  std::int64_t prefetch_bucket_size = 1;
+  double clip = 0.0;
+  LossScalerConfig scaler;
+  std::vector<ScheduleRow> schedule{ScheduleRow{}};
+};
+
+inline float load_element(ConstView view, std::int64_t i) {
+  switch (view.dtype()) {
+    case DType::kF16:
+      return static_cast<float>(view.as<Half>()[i]);
+    case DType::kBF16:
+      return static_cast<float>(view.as<BFloat16>()[i]);
+    default:
+      return view.as<float>()[i];
+  }
+}
+
+inline void store_element(View view, std::int64_t i, float value) {
+  switch (view.dtype()) {
+    case DType::kF16:
+      view.as<Half>()[i] = Half(value);
+      break;
+    case DType::kBF16:
+      view.as<BFloat16>()[i] = BFloat16(value);
+      break;
+    default:
+      view.as<float>()[i] = value;
+  }
+}
+
+inline float round_to(DType dtype, float value) {
+  if (dtype == DType::kF16) return static_cast<float>(Half(value));
+  if (dtype == DType::kBF16) return static_cast<float>(BFloat16(value));
+  return value;
+}
+
+/// A rank with units of the given sizes on the CPU device; memory is poisoned.
+class RankStack {
+ public:
+  RankStack(const std::vector<std::int64_t>& units, const StackOptions& options, Communicator& communicator)
+      : device(make_cpu_device()),
+        stream(device->create_stream("compute")),
+        communication(device->create_stream("communication")),
+        ops(make_cpu_ops(1)),
+        arena(*device, std::size_t{8} << 20U, "test", Arena::Options{true}),
+        layout(units, communicator.size(), communicator.rank()),
+        context{*device, *ops, communicator, arena, layout, *communication},
+        params(make_params(options)),
+        gradients(make_gradients(options)),
+        optimizer(context, options.dtype, *params),
+        boundary(context, options.schedule, options.scaler, options.clip, *stream) {}
+
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Stream> stream, communication;
+  std::unique_ptr<Ops> ops;
+  Arena arena;
+  Layout layout;
+  RankContext context;
+  std::unique_ptr<ParamStore> params;
+  std::unique_ptr<GradientStore> gradients;
+  ShardedAdamW optimizer;
+  StepBoundary boundary;
+
+ private:
+  std::unique_ptr<ParamStore> make_params(const StackOptions& options) {
+    if (options.stage < 3) return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0);
+    std::vector<bool> persistent(static_cast<std::size_t>(layout.unit_count()), false);
+    persistent.front() = true;
+    return std::make_unique<LeasedParamStore>(context, persistent, options.dtype, options.prefetch_bucket_size);
+  }
+  std::unique_ptr<GradientStore> make_gradients(const StackOptions& options) {
+    if (options.stage < 2) {
+      return make_full_gradient_store(context, options.grad_dtype, options.reduce_bucket_size, options.stage == 0);
+    }
+    return make_sharded_gradient_store(context, options.grad_dtype, options.reduce_bucket_size, 0);
+  }
+};
+
+}  // namespace llama_zero::test
