@@ -1,0 +1,211 @@
+// Embedding lookup, and its gradient without atomics on floats: positions are sorted by token with integer counters, then
+// each row of the table sums its positions in ascending order.
+#include <algorithm>
+
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/pack.cuh"
+
+namespace llama_zero::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+__device__ __forceinline__ bool in_vocabulary(std::int32_t token, std::int64_t vocab_size) {
+  return token >= 0 && token < vocab_size;
+}
+
+/// Unit: what a thread copies at once. A token outside the vocabulary gives a row of NaN (all bits set), which no loss
+/// survives: the check of the CPU backend would need a synchronisation here.
+template <typename Unit>
+__global__ void __launch_bounds__(kThreads) gather_rows_kernel(const std::int32_t* tokens, const Unit* table,
+                                                               Unit* output, int row_units, std::int64_t vocab_size) {
+  const std::int32_t token = tokens[blockIdx.x];
+  Unit* to = output + static_cast<std::int64_t>(blockIdx.x) * row_units;
+  if (!in_vocabulary(token, vocab_size)) {
+    auto* bytes = reinterpret_cast<unsigned char*>(to);
+    for (int i = static_cast<int>(threadIdx.x); i < row_units * static_cast<int>(sizeof(Unit)); i += kThreads) {
+      bytes[i] = 0xff;
+    }
+    return;
+  }
+  const Unit* from = table + static_cast<std::int64_t>(token) * row_units;
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < row_units; i += kThreads) to[i] = from[i];
+}
+
+__global__ void __launch_bounds__(kThreads)
+    count_tokens_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size, std::int32_t* counts) {
+  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (t < count && in_vocabulary(tokens[t], vocab_size)) atomicAdd(counts + tokens[t], 1);
+}
+
+constexpr int kScanThreads = 1024;
+
+/// start[v] = sum of counts before v, v in [0, vocab_size]; counts become cursors, starting there too. One block.
+__global__ void __launch_bounds__(kScanThreads)
+    scan_counts_kernel(std::int32_t* counts, std::int64_t vocab_size, std::int32_t* start) {
+  __shared__ std::int32_t totals[kScanThreads];
+  const int thread = static_cast<int>(threadIdx.x);
+  const std::int64_t share = (vocab_size + kScanThreads - 1) / kScanThreads;
+  const std::int64_t first = min(share * thread, vocab_size);
+  const std::int64_t last = min(first + share, vocab_size);
+  std::int32_t mine = 0;
+  for (std::int64_t v = first; v < last; ++v) mine += counts[v];
+  totals[thread] = mine;
+  __syncthreads();
+  for (int offset = 1; offset < kScanThreads; offset *= 2) {
+    const std::int32_t before = thread >= offset ? totals[thread - offset] : 0;
+    __syncthreads();
+    totals[thread] += before;
+    __syncthreads();
+  }
+  std::int32_t position = totals[thread] - mine;
+  for (std::int64_t v = first; v < last; ++v) {
+    const std::int32_t count = counts[v];
+    start[v] = position;
+    counts[v] = position;
+    position += count;
+  }
+  if (thread == kScanThreads - 1) start[vocab_size] = totals[thread];
+}
+
+/// Puts every position into its token's range, in whatever order the atomics give.
+__global__ void __launch_bounds__(kThreads)
+    scatter_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
+                             std::int32_t* cursors, std::int32_t* unsorted) {
+  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (t < count && in_vocabulary(tokens[t], vocab_size)) {
+    unsorted[atomicAdd(cursors + tokens[t], 1)] = static_cast<std::int32_t>(t);
+  }
+}
+
+/// Sorts inside each range: a position's place is the number of smaller ones, whatever the order was.
+__global__ void __launch_bounds__(kThreads)
+    rank_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
+                          const std::int32_t* start, const std::int32_t* unsorted, std::int32_t* sorted) {
+  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (t >= count || !in_vocabulary(tokens[t], vocab_size)) return;
+  const std::int32_t first = start[tokens[t]];
+  const std::int32_t last = start[tokens[t] + 1];
+  std::int32_t rank = 0;
+#pragma unroll 4
+  for (std::int32_t i = first; i < last; ++i) rank += unsorted[i] < t ? 1 : 0;
+  sorted[first + rank] = static_cast<std::int32_t>(t);
+}
+
+/// A thread: N columns of one row of the table. Rows of grad_output are loaded eight ahead of the additions.
+template <typename G, typename D, int N>
+__global__ void __launch_bounds__(kThreads)
+    sum_rows_kernel(const G* grad_output, const std::int32_t* start, const std::int32_t* sorted, D* grad_table,
+                    std::int64_t hidden_size, int chunks, bool accumulate) {
+  const std::int64_t row = blockIdx.x / static_cast<unsigned>(chunks);
+  const std::int64_t column =
+      (static_cast<std::int64_t>(blockIdx.x % static_cast<unsigned>(chunks)) * kThreads + threadIdx.x) * N;
+  const std::int32_t first = start[row];
+  const std::int32_t last = start[row + 1];
+  if (column >= hidden_size || (accumulate && first == last)) return;
+  constexpr int kAhead = 8;
+  float total[N] = {};
+  std::int32_t i = first;
+  for (; i + kAhead <= last; i += kAhead) {
+    float x[kAhead][N];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) load<G, N>(grad_output + sorted[i + a] * hidden_size + column, x[a]);
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+#pragma unroll
+      for (int c = 0; c < N; ++c) total[c] += x[a][c];
+    }
+  }
+  for (; i < last; ++i) {
+    float x[N];
+    load<G, N>(grad_output + sorted[i] * hidden_size + column, x);
+#pragma unroll
+    for (int c = 0; c < N; ++c) total[c] += x[c];
+  }
+  D* to = grad_table + row * hidden_size + column;
+  if (accumulate) {
+    float old[N];
+    load<D, N>(to, old);
+#pragma unroll
+    for (int c = 0; c < N; ++c) total[c] += old[c];
+  }
+  store<D, N>(to, total);
+}
+
+struct Sorted {
+  const std::int32_t* start;
+  const std::int32_t* positions;
+};
+
+Sorted sort_positions(const EmbeddingBackward& args, const Launch& launch) {
+  const std::int64_t count = args.tokens_count;
+  const std::int64_t vocab = args.vocab_size;
+  Scratch scratch("embedding_backward", launch.workspace, workspace_bytes(args));
+  auto* cursors = scratch.take<std::int32_t>(vocab);
+  auto* start = scratch.take<std::int32_t>(vocab + 1);
+  auto* unsorted = scratch.take<std::int32_t>(count);
+  auto* sorted = scratch.take<std::int32_t>(count);
+  const auto* tokens = pointer<std::int32_t>(args.tokens);
+  const auto blocks = static_cast<unsigned>(ceil_div(count, kThreads));
+  LLAMA_ZERO_CUDA(cudaMemsetAsync(cursors, 0, static_cast<std::size_t>(vocab) * sizeof(std::int32_t), launch.stream));
+  if (blocks > 0) count_tokens_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors);
+  scan_counts_kernel<<<1, kScanThreads, 0, launch.stream>>>(cursors, vocab, start);
+  if (blocks > 0) {
+    scatter_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors, unsorted);
+    rank_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, start, unsorted, sorted);
+  }
+  return {start, sorted};
+}
+
+template <typename G, typename D, int N>
+void sum_rows(const EmbeddingBackward& args, const Sorted& sorted, const Launch& launch) {
+  const std::int64_t chunks = ceil_div(args.hidden_size, kThreads * N);
+  sum_rows_kernel<G, D, N><<<static_cast<unsigned>(args.vocab_size * chunks), kThreads, 0, launch.stream>>>(
+      pointer<G>(args.grad_output), sorted.start, sorted.positions, pointer<D>(args.grad_table), args.hidden_size,
+      static_cast<int>(chunks), args.accumulate);
+}
+
+template <typename Unit>
+void gather_rows(const EmbeddingForward& args, std::size_t row_bytes, const Launch& launch) {
+  gather_rows_kernel<Unit><<<static_cast<unsigned>(args.tokens_count), kThreads, 0, launch.stream>>>(
+      pointer<std::int32_t>(args.tokens), pointer<Unit>(args.table), pointer<Unit>(args.output),
+      static_cast<int>(row_bytes / sizeof(Unit)), args.vocab_size);
+}
+
+}  // namespace
+
+std::size_t workspace_bytes(const EmbeddingBackward& args) {
+  return Scratch::bytes<std::int32_t>(args.vocab_size) + Scratch::bytes<std::int32_t>(args.vocab_size + 1) +
+         2 * Scratch::bytes<std::int32_t>(args.tokens_count);
+}
+
+void run(const EmbeddingForward& args, const Launch& launch) {
+  if (args.output.empty()) return;
+  const std::size_t row_bytes = static_cast<std::size_t>(args.hidden_size) * size_of(args.table.dtype());
+  if (row_bytes % kAccessBytes == 0 && aligned16(args.table.raw(), args.output.raw())) {
+    gather_rows<uint4>(args, row_bytes, launch);
+  } else {
+    with_storage("embedding_forward", args.table.dtype(), [&]<typename T>(T) { gather_rows<T>(args, row_bytes, launch); });
+  }
+  check_launch("embedding_forward");
+}
+
+void run(const EmbeddingBackward& args, const Launch& launch) {
+  constexpr const char* kOp = "embedding_backward";
+  if (args.grad_table.empty()) return;
+  const Sorted sorted = sort_positions(args, launch);
+  const bool vectorised = args.hidden_size % 8 == 0 && aligned16(args.grad_output.raw(), args.grad_table.raw());
+  with_storage(kOp, args.grad_output.dtype(), [&]<typename G>(G) {
+    with_storage(kOp, args.grad_table.dtype(), [&]<typename D>(D) {
+      if (vectorised) {
+        sum_rows<G, D, 8>(args, sorted, launch);
+      } else {
+        sum_rows<G, D, 1>(args, sorted, launch);
+      }
+    });
+  });
+  check_launch(kOp);
+}
+
+}  // namespace llama_zero::cuda

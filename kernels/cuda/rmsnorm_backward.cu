@@ -1,0 +1,236 @@
+// RMSNorm's gradient. A fixed grid of blocks walks the rows, so that the weight gradient gathers in registers: each block
+// leaves one row of partial sums, and a second kernel adds those in order.
+#include <algorithm>
+
+#include "kernels/cuda/block.cuh"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/pack.cuh"
+
+namespace llama_zero::cuda {
+namespace {
+
+constexpr const char* kOp = "rmsnorm_backward";
+constexpr int kMostMultiprocessors = 160;  // for sizing without a GPU; a larger one uses 160 multiprocessors' blocks
+constexpr int kFewestRowsPerBlock = 16;    // so that the partial sums stay small beside the rows
+
+/// Blocks that walk the rows: hidden sizes for which blocks are small get more of them.
+std::int64_t row_blocks(std::int64_t rows, std::int64_t hidden, int multiprocessors) {
+  const std::int64_t per_multiprocessor = hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : 2;
+  return std::min(std::min(multiprocessors, kMostMultiprocessors) * per_multiprocessor,
+                  ceil_div(rows, kFewestRowsPerBlock));
+}
+
+template <typename T>
+struct Rows {
+  const T* grad_output;
+  const T* input;
+  const T* weight;
+  const float* rstd;
+  const T* grad_residual;
+  T* grad_input;
+  float* partial;  ///< [blocks, hidden]
+  std::int64_t rows;
+  int hidden;
+};
+
+template <typename T, int kPacks, bool kResidual>
+struct RowData {
+  Pack<T, kPackOf<T>> g[kPacks];
+  Pack<T, kPackOf<T>> x[kPacks];
+  Pack<T, kPackOf<T>> residual[kResidual ? kPacks : 1];
+  float rstd;
+};
+
+template <typename T, int kThreads, int kPacks, bool kResidual>
+__device__ __forceinline__ void load_row(const Rows<T>& args, std::int64_t row, RowData<T, kPacks, kResidual>& data) {
+  constexpr int N = kPackOf<T>;
+  const std::int64_t offset = row * args.hidden;
+#pragma unroll
+  for (int p = 0; p < kPacks; ++p) {
+    const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
+    if (pack < args.hidden / N) {
+      data.g[p] = load_pack<T, N>(args.grad_output + offset + pack * N);
+      data.x[p] = load_pack<T, N>(args.input + offset + pack * N);
+      if constexpr (kResidual) data.residual[p] = load_pack<T, N>(args.grad_residual + offset + pack * N);
+    }
+  }
+  data.rstd = args.rstd[row];
+}
+
+template <typename T, int kThreads, int kPacks, bool kResidual>
+__global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
+  constexpr int N = kPackOf<T>;
+  __shared__ float parts[2][kThreads / 32];
+  const int packs = args.hidden / N;
+  Pack<T, N> weight[kPacks];
+  float grad_weight[kPacks][N] = {};
+#pragma unroll
+  for (int p = 0; p < kPacks; ++p) {
+    const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
+    if (pack < packs) weight[p] = load_pack<T, N>(args.weight + pack * N);
+  }
+  RowData<T, kPacks, kResidual> next;
+  std::int64_t row = blockIdx.x;
+  load_row<T, kThreads>(args, row, next);
+  for (int buffer = 0; row < args.rows; row += gridDim.x, buffer ^= 1) {
+    const RowData<T, kPacks, kResidual> now = next;
+    if (row + gridDim.x < args.rows) load_row<T, kThreads>(args, row + gridDim.x, next);  // in flight meanwhile
+    float projection = 0.0F;
+#pragma unroll
+    for (int p = 0; p < kPacks; ++p) {
+      if (static_cast<int>(threadIdx.x) + p * kThreads >= packs) continue;
+      float g[N];
+      float x[N];
+      float w[N];
+      unpack(now.g[p], g);
+      unpack(now.x[p], x);
+      unpack(weight[p], w);
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        const float product = g[i] * x[i];
+        grad_weight[p][i] = fmaf(product, now.rstd, grad_weight[p][i]);
+        projection = fmaf(product, w[i], projection);
+      }
+    }
+    projection = block_sum<kThreads>(projection, parts[buffer]) / static_cast<float>(args.hidden);
+    const float factor = now.rstd * now.rstd * projection;
+#pragma unroll
+    for (int p = 0; p < kPacks; ++p) {
+      const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
+      if (pack >= packs) continue;
+      float g[N];
+      float x[N];
+      float w[N];
+      float dx[N];
+      unpack(now.g[p], g);
+      unpack(now.x[p], x);
+      unpack(weight[p], w);
+#pragma unroll
+      for (int i = 0; i < N; ++i) dx[i] = now.rstd * (w[i] * g[i] - x[i] * factor);
+      if constexpr (kResidual) {
+        float residual[N];
+        unpack(now.residual[p], residual);
+#pragma unroll
+        for (int i = 0; i < N; ++i) dx[i] += residual[i];
+      }
+      store<T, N>(args.grad_input + row * args.hidden + pack * N, dx);
+    }
+  }
+#pragma unroll
+  for (int p = 0; p < kPacks; ++p) {
+    const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
+    if (pack < packs) store<float, N>(args.partial + static_cast<std::int64_t>(blockIdx.x) * args.hidden + pack * N,
+                                      grad_weight[p]);
+  }
+}
+
+constexpr int kAnyThreads = 256;
+
+/// Any hidden size and alignment: element by element; the block's partial sums live in memory.
+template <typename T>
+__global__ void __launch_bounds__(kAnyThreads) any_rows_kernel(const Rows<T> args) {
+  __shared__ float parts[2][kAnyThreads / 32];
+  float* partial = args.partial + static_cast<std::int64_t>(blockIdx.x) * args.hidden;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < args.hidden; i += kAnyThreads) partial[i] = 0.0F;
+  int buffer = 0;
+  for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, buffer ^= 1) {
+    const std::int64_t offset = row * args.hidden;
+    const float rstd = args.rstd[row];
+    float projection = 0.0F;
+    for (int i = thread; i < args.hidden; i += kAnyThreads) {
+      const float product = to_float(args.grad_output[offset + i]) * to_float(args.input[offset + i]);
+      partial[i] = fmaf(product, rstd, partial[i]);
+      projection = fmaf(product, to_float(args.weight[i]), projection);
+    }
+    projection = block_sum<kAnyThreads>(projection, parts[buffer]) / static_cast<float>(args.hidden);
+    const float factor = rstd * rstd * projection;
+    for (int i = thread; i < args.hidden; i += kAnyThreads) {
+      float dx = rstd * (to_float(args.weight[i]) * to_float(args.grad_output[offset + i]) -
+                         to_float(args.input[offset + i]) * factor);
+      if (args.grad_residual != nullptr) dx += to_float(args.grad_residual[offset + i]);
+      args.grad_input[offset + i] = from_float<T>(dx);
+    }
+  }
+}
+
+constexpr int kStrata = 32;
+
+/// grad_weight (+)= the partial sums: 32 strata of blocks, each added in order, then the strata in order.
+template <typename D>
+__global__ void __launch_bounds__(32 * kStrata)
+    add_partials_kernel(const float* partial, int blocks, int hidden, D* grad_weight, bool accumulate) {
+  __shared__ float sums[kStrata][33];
+  const int column = static_cast<int>(blockIdx.x) * 32 + static_cast<int>(threadIdx.x);
+  float total = 0.0F;
+  if (column < hidden) {
+#pragma unroll 4
+    for (int b = static_cast<int>(threadIdx.y); b < blocks; b += kStrata) {
+      total += partial[static_cast<std::int64_t>(b) * hidden + column];
+    }
+  }
+  sums[threadIdx.y][threadIdx.x] = total;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= hidden) return;
+  total = 0.0F;
+#pragma unroll
+  for (int s = 0; s < kStrata; ++s) total += sums[s][threadIdx.x];
+  if (accumulate) total += to_float(grad_weight[column]);
+  grad_weight[column] = from_float<D>(total);
+}
+
+template <typename T, int kThreads, int kPacks>
+void launch_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
+  if (rows.grad_residual != nullptr) {
+    rows_kernel<T, kThreads, kPacks, true><<<blocks, kThreads, 0, launch.stream>>>(rows);
+  } else {
+    rows_kernel<T, kThreads, kPacks, false><<<blocks, kThreads, 0, launch.stream>>>(rows);
+  }
+}
+
+template <typename T>
+void walk_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
+  const int packs = rows.hidden / kPackOf<T>;
+  const bool vectorised = rows.hidden % kPackOf<T> == 0 && packs <= 512 * 2 &&
+                          aligned16(rows.grad_output, rows.input, rows.weight, rows.grad_residual, rows.grad_input);
+  if (!vectorised) {
+    any_rows_kernel<T><<<blocks, kAnyThreads, 0, launch.stream>>>(rows);
+  } else if (packs <= 128) {
+    launch_rows<T, 128, 1>(rows, blocks, launch);
+  } else if (packs <= 256) {
+    launch_rows<T, 256, 1>(rows, blocks, launch);
+  } else if (packs <= 512) {
+    launch_rows<T, 512, 1>(rows, blocks, launch);
+  } else {
+    launch_rows<T, 512, 2>(rows, blocks, launch);
+  }
+}
+
+}  // namespace
+
+std::size_t workspace_bytes(const RmsNormBackward& args) {
+  return Scratch::bytes<float>(row_blocks(args.tokens_count, args.hidden_size, kMostMultiprocessors) *
+                               args.hidden_size);
+}
+
+void run(const RmsNormBackward& args, const Launch& launch) {
+  Scratch scratch(kOp, launch.workspace, workspace_bytes(args));
+  const auto blocks = static_cast<unsigned>(row_blocks(args.tokens_count, args.hidden_size, launch.multiprocessors));
+  const int hidden = static_cast<int>(args.hidden_size);
+  auto* partial = scratch.take<float>(static_cast<std::int64_t>(blocks) * hidden);
+  if (blocks > 0) {
+    with_storage(kOp, args.input.dtype(), [&]<typename T>(T) {
+      const Rows<T> rows{pointer<T>(args.grad_output), pointer<T>(args.input),         pointer<T>(args.weight),
+                         pointer<float>(args.rstd),    pointer<T>(args.grad_residual), pointer<T>(args.grad_input),
+                         partial,                      args.tokens_count,              hidden};
+      walk_rows(rows, blocks, launch);
+    });
+  }
+  with_storage(kOp, args.grad_weight.dtype(), [&]<typename D>(D) {
+    add_partials_kernel<D><<<static_cast<unsigned>(ceil_div(hidden, 32)), dim3(32, kStrata), 0, launch.stream>>>(
+        partial, static_cast<int>(blocks), hidden, pointer<D>(args.grad_weight), args.accumulate_weight);
+  });
+  check_launch(kOp);
+}
+
+}  // namespace llama_zero::cuda

@@ -1,0 +1,141 @@
+#include "kernels/adamw_update.h"
+#include "tests/unit/kernels/support.h"
+
+namespace llama_zero {
+namespace {
+
+using test::Cpu;
+using test::Tensor;
+
+Tensor state_tensor(const StepState& state) {
+  Tensor t(DType::kU8, sizeof(StepState));
+  std::memcpy(t.view().raw(), &state, sizeof(state));
+  return t;
+}
+
+StepState state_of(double lr, double beta1, double beta2, int step, float multiplier = 1.0F) {
+  StepState state;
+  state.lr = static_cast<float>(lr);
+  state.bias_correction1 = static_cast<float>(1.0 - std::pow(beta1, step));
+  state.bias_correction2_sqrt = static_cast<float>(std::sqrt(1.0 - std::pow(beta2, step)));
+  state.grad_multiplier = multiplier;
+  return state;
+}
+
+struct Optimizer {
+  Tensor master, exp_avg, exp_avg_sq;
+};
+
+TEST_CASE("the first AdamW step moves a weight by lr against the gradient's sign, plus decay: worked by hand") {
+  // theta = 1, g = 0.5, lr = 0.1, decay 0.01: m / c1 = 0.5, sqrt(v / c2) = 0.5, so theta - 0.1 * (1 + 0.01) = 0.899.
+  Cpu cpu;
+  Optimizer o{Tensor::of(DType::kF64, {1.0}), Tensor::of(DType::kF64, {0.0}), Tensor::of(DType::kF64, {0.0})};
+  const Tensor gradient = Tensor::of(DType::kF64, {0.5});
+  const Tensor state = state_tensor(state_of(0.1, 0.9, 0.999, 1));
+  cpu.run(AdamW{o.master, o.exp_avg, o.exp_avg_sq, gradient, {}, state, 0.9, 0.999, 1e-8, 0.01});
+  CHECK(o.exp_avg[0] == doctest::Approx(0.05).epsilon(1e-15));
+  CHECK(o.exp_avg_sq[0] == doctest::Approx(0.00025).epsilon(1e-13));
+  CHECK(o.master[0] == doctest::Approx(0.899).epsilon(1e-6));  // lr and the corrections reach the device as fp32
+}
+
+TEST_CASE("eps is added after the bias correction of the root, as PyTorch does: worked by hand") {
+  // g = 1, eps = 1: sqrt(v) / sqrt(c2) = 1, so the step is 1 / (1 + 1) = 0.5; eps inside the root would give 0.707.
+  Cpu cpu;
+  Optimizer o{Tensor::of(DType::kF32, {0.0}), Tensor::of(DType::kF32, {0.0}), Tensor::of(DType::kF32, {0.0})};
+  const Tensor gradient = Tensor::of(DType::kF32, {1.0});
+  const Tensor state = state_tensor(state_of(1.0, 0.9, 0.99, 1));
+  cpu.run(AdamW{o.master, o.exp_avg, o.exp_avg_sq, gradient, {}, state, 0.9, 0.99, 1.0, 0.0});
+  CHECK(o.master[0] == doctest::Approx(-0.5).epsilon(1e-6));
+}
+
+/// PyTorch's documented order in double: decay multiplies the weight first, then the Adam step is taken from it.
+void pytorch_step(double& theta, double& m, double& v, double g, int step) {
+  const double lr = 1e-2, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1;
+  m = beta1 * m + (1.0 - beta1) * g;
+  v = beta2 * v + (1.0 - beta2) * g * g;
+  const double denominator = std::sqrt(v) / std::sqrt(1.0 - std::pow(beta2, step)) + eps;
+  theta = theta * (1.0 - lr * decay) - lr / (1.0 - std::pow(beta1, step)) * m / denominator;
+}
+
+TEST_CASE("twenty AdamW steps agree with PyTorch's formula in double") {
+  Cpu cpu(2);
+  constexpr std::int64_t kCount = 3001;
+  for (const DType gradient_dtype : test::kStorageTypes) {
+    Optimizer o{Tensor::random(DType::kF32, kCount, 1), Tensor::of(DType::kF32, std::vector<double>(kCount, 0.0)),
+                Tensor::of(DType::kF32, std::vector<double>(kCount, 0.0))};
+    std::vector<double> theta = o.master.values();
+    std::vector<double> m(kCount, 0.0);
+    std::vector<double> v(kCount, 0.0);
+    Tensor weights(gradient_dtype, kCount);
+    for (int step = 1; step <= 20; ++step) {
+      const Tensor gradient = Tensor::random(gradient_dtype, kCount, 100 + static_cast<std::uint64_t>(step));
+      const Tensor state = state_tensor(state_of(1e-2, 0.9, 0.95, step, 0.25F));
+      cpu.run(AdamW{o.master, o.exp_avg, o.exp_avg_sq, gradient, weights, state, 0.9, 0.95, 1e-8, 0.1});
+      for (std::size_t i = 0; i < theta.size(); ++i) {
+        pytorch_step(theta[i], m[i], v[i], 0.25 * gradient[static_cast<std::int64_t>(i)], step);
+      }
+    }
+    // A step rounds theta once (u |theta|, |theta| < 8) and the direction, |d| < 5, to about 16 u; m may cancel, but
+    // its absolute error stays within u of the largest gradient a step.
+    const double bound = 20.0 * (test::kU32 * 8.0 + 1e-2 * 64.0 * test::kU32 * 5.0);
+    double worst = 0.0;
+    int rounded_wrong = 0;
+    for (std::size_t i = 0; i < theta.size(); ++i) {
+      const auto at = static_cast<std::int64_t>(i);
+      worst = std::max(worst, std::fabs(o.master[at] - theta[i]));
+      Tensor rounded(gradient_dtype, 1);
+      rounded.set(0, o.master[at]);
+      rounded_wrong += weights[at] == rounded[0] ? 0 : 1;
+    }
+    INFO("worst difference ", worst, " of ", bound);
+    CHECK(worst <= bound);
+    CHECK(rounded_wrong == 0);
+  }
+}
+
+TEST_CASE("the vectorised AdamW gives the bits of the scalar update") {
+  Cpu cpu(2);
+  constexpr std::int64_t kCount = 5003;
+  const Tensor gradient = Tensor::random(DType::kF16, kCount, 1);
+  Optimizer o{Tensor::random(DType::kF32, kCount, 2), Tensor::random(DType::kF32, kCount, 3),
+              Tensor::random(DType::kF32, kCount, 4)};
+  for (std::int64_t i = 0; i < kCount; ++i) o.exp_avg_sq.set(i, std::fabs(o.exp_avg_sq[i]));
+  o.exp_avg_sq.set(0, 1e-42);  // subnormal: nothing may flush it
+  Optimizer expected = o;
+  const StepState state = state_of(1e-3, 0.9, 0.999, 7, 0.37F);
+  const AdamWConstants<float> c{0.9F,  0.999F,   static_cast<float>(1.0 - 0.9), static_cast<float>(1.0 - 0.999), 1e-8F,
+                                0.01F, state.lr, state.bias_correction1,        state.bias_correction2_sqrt};
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    auto m = static_cast<float>(o.exp_avg[i]);
+    auto v = static_cast<float>(o.exp_avg_sq[i]);
+    auto theta = static_cast<float>(o.master[i]);
+    adamw_update(c, static_cast<float>(gradient[i]) * 0.37F, m, v, theta);
+    expected.exp_avg.set(i, static_cast<double>(m));
+    expected.exp_avg_sq.set(i, static_cast<double>(v));
+    expected.master.set(i, static_cast<double>(theta));
+  }
+  cpu.run(AdamW{o.master, o.exp_avg, o.exp_avg_sq, gradient, {}, state_tensor(state), 0.9, 0.999, 1e-8, 0.01});
+  CHECK(o.master == expected.master);
+  CHECK(o.exp_avg == expected.exp_avg);
+  CHECK(o.exp_avg_sq == expected.exp_avg_sq);
+}
+
+TEST_CASE("a skipped step changes nothing") {
+  Cpu cpu;
+  Optimizer o{Tensor::random(DType::kF32, 100, 1), Tensor::random(DType::kF32, 100, 2),
+              Tensor::random(DType::kF32, 100, 3)};
+  const Optimizer before = o;
+  const Tensor gradient(DType::kF16, 100);  // NaN
+  Tensor weights = Tensor::random(DType::kF16, 100, 4);
+  const Tensor weights_before = weights;
+  StepState state = state_of(1e-3, 0.9, 0.999, 1);
+  state.skip = 1;
+  cpu.run(AdamW{o.master, o.exp_avg, o.exp_avg_sq, gradient, weights, state_tensor(state)});
+  CHECK(o.master == before.master);
+  CHECK(o.exp_avg == before.exp_avg);
+  CHECK(o.exp_avg_sq == before.exp_avg_sq);
+  CHECK(weights == weights_before);
+}
+
+}  // namespace
+}  // namespace llama_zero
