@@ -62,7 +62,8 @@ struct RunSection {
 
 /// What load_config hands to resolve.
 struct ConfigFile {
-  std::string source;     ///< path as found, or "built-in default"
+  std::string source;     ///< path as found, or "built-in config"
+  bool built_in = false;  ///< no config was given
   JsonValue root;         ///< file and overrides merged, names canonical
   std::string precision;  ///< ConfigFlags::precision
   RunSection run;
@@ -168,9 +169,6 @@ struct TrainConfig {
 };
 
 TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts);
-
-/// Learning rates and bias corrections of updates 1 .. total_steps: EngineOptions::schedule.
-std::vector<ScheduleRow> schedule_table(const TrainConfig& config);
 
 /// The resolved config as a table of key, value and origin, one line each.
 std::string print_resolved(const TrainConfig& config);

@@ -80,12 +80,12 @@ class Renamer {
     require(zero->find(new_name) == nullptr, "{}: both {} and {} are given; keep {}", where, old_name, new_name,
             new_name);
     warnings_.push_back(fmt::format("{}: {} is deprecated; use {} {{\"device\": \"cpu\"}}", where, old_name, new_name));
-    if (!*on.as_bool()) return;
     JsonValue device = on;
     device.data = std::string("cpu");
     JsonValue offload = on;
     offload.data = JsonValue::Object{{"device", std::move(device)}};
-    zero->as_object()->push_back({std::string(new_name), std::move(offload)});
+    std::erase_if(*zero->as_object(), [&](const JsonValue::Member& member) { return member.key == old_name; });
+    if (*on.as_bool()) zero->as_object()->push_back({std::string(new_name), std::move(offload)});
   }
 
  private:

@@ -105,7 +105,10 @@ class TreeBuilder {
     ondemand::value root;
     check(document_.get_value().get(root), first);
     JsonValue tree = value_of(root, 0);
-    if (!document_.at_end()) fail_at(location(original_.size()), "unexpected text after the closing '}'");
+    const char* rest = nullptr;
+    if (document_.current_location().get(rest) == simdjson::SUCCESS) {
+      fail_at(offset_of(rest), "unexpected text after the closing '}'");
+    }
     return tree;
   }
 
@@ -313,6 +316,6 @@ void merge_at(JsonValue& root, std::string_view path, JsonValue value) {
   merge_value(*node, std::move(value));
 }
 
-std::string to_json_text(const JsonValue& value) { return to_nlohmann(value).dump(); }
+std::string to_json_text(const JsonValue& value, int indent) { return to_nlohmann(value).dump(indent); }
 
 }  // namespace llama_zero

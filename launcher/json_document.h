@@ -29,8 +29,8 @@ JsonValue parse_json_value(std::string_view text, std::string_view name);
 /// in the way throws Error. An object merges into an object key by key; anything else replaces.
 void merge_at(JsonValue& root, std::string_view path, JsonValue value);
 
-/// One line of JSON; doubles print the shortest text that reads back to the same value.
-std::string to_json_text(const JsonValue& value);
+/// JSON on one line, or indented; doubles print the shortest text that reads back to the same value.
+std::string to_json_text(const JsonValue& value, int indent = -1);
 
 /// 1-based "line:column" of a byte offset.
 std::string line_and_column(std::string_view text, std::size_t offset);

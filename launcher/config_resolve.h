@@ -1,0 +1,35 @@
+// The steps of resolve(), one subject a file. Each fills what "auto" leaves open in `values` and writes its part of
+// `config`.
+#pragma once
+
+#include <string>
+
+#include "launcher/config.h"
+#include "launcher/config_values.h"
+
+namespace llama_zero {
+
+/// The batch triad: contract of DeepSpeed's batch assertion, Hugging Face's values where it says "auto" or nothing.
+/// Writes batch and total_steps.
+void resolve_batch(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);
+
+/// fp16, bf16, data_types, communication dtype: writes dtype, grad_accum_dtype, scaler. `precision` is
+/// ConfigFlags::precision.
+void resolve_precision(ConfigValues& values, const std::string& precision, TrainConfig& config);
+
+/// Writes optimizer and gradient_clipping.
+void resolve_optimizer(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);
+
+/// Writes schedule; needs optimizer and total_steps.
+void resolve_schedule(ConfigValues& values, TrainConfig& config);
+
+/// Writes zero, with the rules of combinations; needs dtype.
+void resolve_zero(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);
+
+/// The "llama_zero" section, which needs no facts.
+RunSection read_run_section(const ConfigValues& values);
+
+/// Every key that is set, was filled, or acts by its default, for the print.
+std::vector<ConfigOrigin> collect_origins(const ConfigValues& values);
+
+}  // namespace llama_zero
