@@ -78,10 +78,10 @@ class CudaDevice final : public Device {
     require(properties_.compute_capability >= kOldestCapability,
             "CUDA device {} ({}) has compute capability {}.{}, 8.0 or later is needed", ordinal, name_,
             properties.major, properties.minor);
+    // Waiting threads sleep instead of spinning: ranks may outnumber cores. Creates the context, so that memory_info()
+    // includes it from now on.
+    LLAMA_ZERO_CUDA(cudaInitDevice(ordinal, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid));
     LLAMA_ZERO_CUDA(cudaSetDevice(ordinal));
-    // Waiting threads sleep instead of spinning: ranks may outnumber cores.
-    LLAMA_ZERO_CUDA(cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync));
-    LLAMA_ZERO_CUDA(cudaFree(nullptr));  // creates the context now, so that memory_info() includes it
   }
 
   DeviceType type() const override { return DeviceType::kCuda; }
