@@ -190,15 +190,17 @@ Pass Loader::largest_pass() const {
   const auto append = [&](std::int64_t count) {
     append_document(pass, std::vector<std::int32_t>(static_cast<std::size_t>(count), 0), 1, options_.train_on_prompt);
   };
+  // One document more than rows: it stands for the padding document that other passes have. Each gets a token at least,
+  // from the first where none is left; `longest` is still said to be the longest row.
   const std::int64_t longest = lengths_.back();
-  append(longest);
-  std::int64_t remaining = tokens - longest;
-  // One document more than rows: it stands for the padding document that other passes have.
-  for (std::int64_t others = std::min(rows, remaining); others > 0; --others) {
+  std::int64_t remaining = std::max(tokens - longest, rows);
+  append(tokens - remaining);
+  for (std::int64_t others = rows; others > 0; --others) {
     const std::int64_t count = std::min((remaining + others - 1) / others, longest);
     append(count);
     remaining -= count;
   }
+  pass.longest = longest;
   pad_pass(pass, options_.pass_alignment);
   return pass;
 }

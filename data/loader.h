@@ -69,8 +69,8 @@ class Loader {
   /// Rows left out because no token of theirs counts in the loss (the prompt alone fills the sequence).
   std::int64_t left_out_rows() const { return file_.rows() - trainable_rows(); }
 
-  /// For the memory planner: no pass of any batch has more tokens, a longer document, or (where tokens allow both) more
-  /// documents than this one. Ids are 0.
+  /// For the memory planner: no pass of any batch has more tokens or documents (padding included), or a
+  /// greater `longest`. Ids are 0.
   Pass largest_pass() const;
   /// No batch has more passes than this on any rank.
   std::int64_t max_passes_per_step() const;

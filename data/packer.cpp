@@ -6,8 +6,8 @@
 namespace llama_zero {
 namespace {
 
-/// Rows beyond which swaps are not tried: packing many rows leaves little padding, and the search is quadratic.
-constexpr std::size_t kMaxRowsToSwap = 1024;
+/// Exchanges that are tried at most: some milliseconds. Counted, not timed, so that every rank stops at the same one.
+constexpr std::int64_t kMaxTrials = 300000;
 
 struct Limits {
   std::int64_t tokens;  ///< of a bin
@@ -38,7 +38,7 @@ class PaddingReducer {
   }
 
   void run() {
-    for (std::size_t from = 0; from < bins_.size() && !is_optimal(); ++from) {
+    for (std::size_t from = 0; from < bins_.size() && trials_ < kMaxTrials && !is_optimal(); ++from) {
       for (std::size_t to = 0; to < bins_.size(); ++to) {
         if (to != from && improve(from, to)) {
           from = static_cast<std::size_t>(-1);  // start over: earlier pairs have changed
@@ -59,14 +59,22 @@ class PaddingReducer {
   }
 
   /// Whether `amount` tokens should go from one bin to the other.
-  bool pays(std::size_t from, std::size_t to, std::int64_t amount) const {
+  bool pays(std::size_t from, std::size_t to, std::int64_t amount) {
+    ++trials_;
     const std::int64_t new_from = tokens_[from] - amount;
     const std::int64_t new_to = tokens_[to] + amount;
     if (new_to > limits_.tokens || new_from > limits_.tokens) return false;
-    const std::int64_t old_cost = aligned(tokens_[from]) + aligned(tokens_[to]);
-    const std::int64_t new_cost = aligned(new_from) + aligned(new_to);
-    return new_cost < old_cost &&
-           std::max(aligned(new_from), aligned(new_to)) <= std::max(aligned(tokens_[from]), aligned(tokens_[to]));
+    if (std::max(aligned(new_from), aligned(new_to)) > std::max(aligned(tokens_[from]), aligned(tokens_[to]))) {
+      return false;
+    }
+    const std::int64_t saved = aligned(tokens_[from]) + aligned(tokens_[to]) - aligned(new_from) - aligned(new_to);
+    return saved > 0 || (saved == 0 && squared_padding(new_from) + squared_padding(new_to) >
+                                           squared_padding(tokens_[from]) + squared_padding(tokens_[to]));
+  }
+
+  std::int64_t squared_padding(std::int64_t tokens) const {
+    const std::int64_t padding = aligned(tokens) - tokens;
+    return padding * padding;
   }
 
   bool improve(std::size_t from, std::size_t to) {
@@ -98,12 +106,8 @@ class PaddingReducer {
   Limits limits_;
   std::vector<Bin>& bins_;
   std::vector<std::int64_t> tokens_;
+  std::int64_t trials_ = 0;
 };
-
-void reduce_padding(std::span<const std::int64_t> lengths, std::size_t rows, const Limits& limits,
-                    std::vector<Bin>& bins) {
-  if (rows <= kMaxRowsToSwap && bins.size() > 1) PaddingReducer(lengths, limits, bins).run();
-}
 
 /// Tokens that each rank should get: whole steps of the alignment, as equal as they can be, enough for all tokens.
 std::vector<std::int64_t> token_shares(std::int64_t tokens, std::int64_t ranks, std::int64_t alignment) {
@@ -133,7 +137,7 @@ std::vector<Bin> deal_rows(std::span<const std::int64_t> lengths, int ranks, std
     bins[best].push_back(row);
     room[best] -= lengths[static_cast<std::size_t>(row)];
   }
-  reduce_padding(lengths, all.size(), {total, max_rows, alignment}, bins);
+  PaddingReducer(lengths, {total, max_rows, alignment}, bins).run();
   return bins;
 }
 
@@ -152,8 +156,7 @@ std::vector<Bin> pack_rows(std::span<const std::int64_t> lengths, const Bin& row
     bins[bin].push_back(row);
     room[bin] -= length;
   }
-  const auto count = static_cast<std::int64_t>(rows.size());
-  reduce_padding(lengths, rows.size(), {limit, count, alignment}, bins);
+  PaddingReducer(lengths, {limit, static_cast<std::int64_t>(rows.size()), alignment}, bins).run();
   std::erase_if(bins, [](const Bin& bin) { return bin.empty(); });
   return bins;
 }
