@@ -25,11 +25,6 @@ std::string format_shape(const std::vector<std::int64_t>& shape) {
   return "[" + text + "]";
 }
 
-std::vector<std::int64_t> expected_shape(const Param& param, const HfSlice& slice) {
-  if (param.rows == 1) return {param.columns};
-  return {slice.rows, param.columns};
-}
-
 }  // namespace
 
 HfFolder::HfFolder(const fs::path& folder)
@@ -91,7 +86,7 @@ void HfFolder::check_tensors() const {
       expected[slice.name] = true;
       const SafetensorsFile& file = file_of(slice.name);
       const SafetensorsFile::Tensor& tensor = file.find(slice.name);
-      const std::vector<std::int64_t> shape = expected_shape(param, slice);
+      const std::vector<std::int64_t> shape = param.hf_shape(slice);
       require(tensor.shape == shape, "{}: tensor '{}' has shape {}, config.json makes it {}", file.path().string(),
               slice.name, format_shape(tensor.shape), format_shape(shape));
       file.read(slice.name, 0, {});  // refuses dtypes that are no weights

@@ -16,10 +16,7 @@ void write_text(const fs::path& path, const std::string& text) {
 std::vector<TensorSpec> tensor_specs(const ParamTable& table) {
   std::vector<TensorSpec> specs;
   for (const Param& param : table.params()) {
-    const bool vector = param.rows == 1;
-    for (const HfSlice& slice : param.hf) {
-      specs.push_back({slice.name, vector ? std::vector{param.columns} : std::vector{slice.rows, param.columns}});
-    }
+    for (const HfSlice& slice : param.hf) specs.push_back({slice.name, param.hf_shape(slice)});
   }
   return specs;
 }

@@ -45,6 +45,11 @@ struct Param {
   std::vector<HfSlice> hf;
 
   std::int64_t numel() const { return rows * columns; }
+  /// Shape of one of the Hugging Face tensors: [columns] for norm weights, else [rows, columns].
+  std::vector<std::int64_t> hf_shape(const HfSlice& slice) const {
+    if (init == InitRule::kOnes) return {columns};
+    return {slice.rows, columns};
+  }
 };
 
 struct Unit {

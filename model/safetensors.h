@@ -17,7 +17,7 @@ struct TensorSpec {
   std::string name;
   std::vector<std::int64_t> shape;
 
-  /// Throws Error when the product leaves 63 bits.
+  /// Throws Error when a size is negative or the product leaves 63 bits.
   std::int64_t numel() const;
 };
 

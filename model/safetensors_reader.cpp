@@ -65,10 +65,13 @@ class TensorParser {
     const std::int64_t width = element_bytes(dtype);
     require(width > 0, "{}: tensor '{}' has unknown dtype '{}'", origin_, name, dtype);
     tensor.shape = integers(fields, "shape", name);
-    tensor.numel = TensorSpec{std::string(name), tensor.shape}.numel();
     const std::vector<std::int64_t> offsets = integers(fields, "data_offsets", name);
     check(offsets.size() == 2, name, "needs two data_offsets");
     tensor.bytes = slice(name, offsets[0], offsets[1]);
+    tensor.numel = 1;
+    for (const std::int64_t size : tensor.shape) {
+      check(!__builtin_mul_overflow(tensor.numel, size, &tensor.numel), name, "has an impossible shape");
+    }
     std::int64_t bytes = 0;
     check(!__builtin_mul_overflow(tensor.numel, width, &bytes), name, "has an impossible shape");
     require(bytes == offsets[1] - offsets[0], "{}: tensor '{}' needs {} bytes, its data_offsets hold {}", origin_, name,

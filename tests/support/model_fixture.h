@@ -164,7 +164,7 @@ class ModelFixture {
         dtype(dtype_),
         device(make_cpu_device()),
         stream(device->create_stream("test")),
-        ops(make_cpu_ops(2)),
+        ops(make_cpu_ops(1)),
         arena(*device, std::size_t{48} << 20U, "test", {true}),
         params(table, dtype, arena) {
     ops->set_workspace(arena.allocate("workspace", DType::kU8, std::int64_t{8} << 20));
