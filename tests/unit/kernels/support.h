@@ -192,7 +192,9 @@ inline void check_within(const char* what, const Tensor& actual, const Expected&
       where = i;
     }
   }
-  INFO(what, " ", name_of(actual.dtype()), ": worst error is ", worst, " of the bound, at ", where);
+  const std::string observed =
+      fmt::format("{} {}: worst error is {:.3f} of the bound, at {}", what, name_of(actual.dtype()), worst, where);
+  INFO(observed);
   CHECK(worst <= 1.0);
 }
 
