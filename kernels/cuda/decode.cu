@@ -21,7 +21,11 @@ __global__ void __launch_bounds__(kCopyThreads)
   int high = documents;  // the last document that starts at or before the token; empty ones start where the next does
   while (high - low > 1) {
     const int middle = (low + high) / 2;
-    (cu_seqlens[middle] <= token ? low : high) = middle;
+    if (cu_seqlens[middle] <= token) {
+      low = middle;
+    } else {
+      high = middle;
+    }
   }
   const std::int64_t slot = low * capacity + (token - cu_seqlens[low]);
   const Unit* key = qkv + static_cast<std::int64_t>(token) * (query_units + 2 * kv_units) + query_units;

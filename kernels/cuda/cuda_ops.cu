@@ -1,0 +1,126 @@
+// The CUDA backend: checks the arguments, makes the device current and gives the kernels their stream and workspace.
+#include "kernels/cuda/cuda_ops.h"
+
+#include <optional>
+
+#include "core/cuda/cuda_device.h"
+#include "kernels/check.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/kernels.h"
+
+namespace llama_zero {
+namespace {
+
+cuda::AttentionPath path_of(CudaAttention attention) {
+  return attention == CudaAttention::kPlain ? cuda::AttentionPath::kPlain : cuda::AttentionPath::kAuto;
+}
+
+class CudaOps final : public Ops {
+ public:
+  CudaOps(std::optional<CudaProperties> properties, const CudaOpsOptions& options)
+      : properties_(properties),
+        gemm_(options.gemm_algorithms),
+        attentions_(cuda::attention_implementations(path_of(options.attention))) {}
+
+  void embedding_forward(const EmbeddingForward& args, Stream& stream) override { checked_run(args, stream); }
+  void embedding_backward(const EmbeddingBackward& args, Stream& stream) override { checked_run(args, stream); }
+  void rmsnorm_forward(const RmsNormForward& args, Stream& stream) override { checked_run(args, stream); }
+  void rmsnorm_backward(const RmsNormBackward& args, Stream& stream) override { checked_run(args, stream); }
+  void linear_forward(const LinearForward& args, Stream& stream) override {
+    check(args);
+    gemm_.forward(args, launch_on(stream));
+  }
+  void linear_backward_input(const LinearBackwardInput& args, Stream& stream) override {
+    check(args);
+    gemm_.backward_input(args, launch_on(stream));
+  }
+  void linear_backward_weight(const LinearBackwardWeight& args, Stream& stream) override {
+    check(args);
+    gemm_.backward_weight(args, launch_on(stream));
+  }
+  void rope(const Rope& args, Stream& stream) override { checked_run(args, stream); }
+  void attention_forward(const AttentionForward& args, Stream& stream) override {
+    check(args);
+    attention_for(args).forward(args, launch_on(stream));
+  }
+  void attention_backward(const AttentionBackward& args, Stream& stream) override {
+    check(args);
+    attention_for(args).backward(args, launch_on(stream));
+  }
+  void attention_decode(const AttentionDecode& args, Stream& stream) override { checked_run(args, stream); }
+  void store_key_value(const StoreKeyValue& args, Stream& stream) override { checked_run(args, stream); }
+  void swiglu_forward(const SwiGluForward& args, Stream& stream) override { checked_run(args, stream); }
+  void swiglu_backward(const SwiGluBackward& args, Stream& stream) override { checked_run(args, stream); }
+  void cross_entropy(const CrossEntropy& args, Stream& stream) override { checked_run(args, stream); }
+  void sum_losses(const SumLosses& args, Stream& stream) override { checked_run(args, stream); }
+  void cast(const Cast& args, Stream& stream) override { checked_run(args, stream); }
+  void add(const Add& args, Stream& stream) override { checked_run(args, stream); }
+  void fill(const Fill& args, Stream& stream) override { checked_run(args, stream); }
+  void reduce_pieces(const ReducePieces& args, Stream& stream) override { checked_run(args, stream); }
+  void sum_of_squares(const SumOfSquares& args, Stream& stream) override { checked_run(args, stream); }
+  void advance_step(const AdvanceStep& args, Stream& stream) override { checked_run(args, stream); }
+  void adamw(const AdamW& args, Stream& stream) override { checked_run(args, stream); }
+
+  std::size_t workspace_bytes(const EmbeddingBackward& args) const override { return cuda::workspace_bytes(args); }
+  std::size_t workspace_bytes(const RmsNormBackward& args) const override { return cuda::workspace_bytes(args); }
+  std::size_t workspace_bytes(const LinearForward&) const override { return cuda::kGemmWorkspaceBytes; }
+  std::size_t workspace_bytes(const LinearBackwardInput&) const override { return cuda::kGemmWorkspaceBytes; }
+  std::size_t workspace_bytes(const LinearBackwardWeight&) const override { return cuda::kGemmWorkspaceBytes; }
+  std::size_t workspace_bytes(const AttentionForward& args) const override {
+    return attention_for(args).workspace_bytes(args);
+  }
+  std::size_t workspace_bytes(const AttentionBackward& args) const override {
+    return attention_for(args).workspace_bytes(args);
+  }
+  std::size_t workspace_bytes(const AttentionDecode&) const override { return 0; }
+
+  cuda::GemmAlgorithms algorithms() const { return gemm_.algorithms(); }
+
+ private:
+  template <typename Args>
+  void checked_run(const Args& args, Stream& stream) {
+    check(args);
+    cuda::run(args, launch_on(stream));
+  }
+
+  cuda::Launch launch_on(Stream& stream) const {
+    require(properties_.has_value(), "this CUDA backend was made for planning and has no device");
+    require(stream.handle() != nullptr, "CUDA: the stream belongs to another device");
+    make_current(*properties_);
+    return {static_cast<cudaStream_t>(stream.handle()), workspace_, properties_->multiprocessors,
+            properties_->shared_memory_block};
+  }
+
+  template <typename Args>
+  cuda::Attention& attention_for(const Args& args) const {
+    const cuda::AttentionShape shape{args.qkv.dtype(), args.query_heads, args.kv_heads, args.head_dim};
+    for (const auto& attention : attentions_) {
+      if (attention->supports(shape)) return *attention;
+    }
+    fail("attention: no CUDA implementation takes {} with {} query heads, {} key-value heads and head_dim {}",
+         name_of(shape.storage), shape.query_heads, shape.kv_heads, shape.head_dim);
+  }
+
+  std::optional<CudaProperties> properties_;
+  cuda::Gemm gemm_;
+  std::vector<std::unique_ptr<cuda::Attention>> attentions_;
+};
+
+}  // namespace
+
+std::unique_ptr<Ops> make_cuda_ops(const Device& device, const CudaOpsOptions& options) {
+  return std::make_unique<CudaOps>(cuda_properties(device), options);
+}
+
+std::unique_ptr<Ops> make_cuda_sizing_ops(const CudaOpsOptions& options) {
+  return std::make_unique<CudaOps>(std::nullopt, options);
+}
+
+CudaGemmAlgorithms gemm_algorithms(const Ops& ops) {
+  const auto* cuda_ops = dynamic_cast<const CudaOps*>(&ops);
+  require(cuda_ops != nullptr, "gemm_algorithms: the ops are not of the CUDA backend");
+  return cuda_ops->algorithms();
+}
+
+}  // namespace llama_zero

@@ -1,0 +1,39 @@
+// The CUDA backend. No CUDA header is needed to use it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/device.h"
+#include "kernels/ops.h"
+
+namespace llama_zero {
+
+/// How attention is computed: kAuto takes the fastest implementation that supports the shape, kPlain the fp32 kernels.
+enum class CudaAttention { kAuto, kPlain };
+
+/// cuBLASLt algorithms by product (shape, dtypes, beta, alignment), for a tune file: valid for one GPU model and library
+/// version. The words are the library's own.
+using CudaGemmAlgorithms = std::map<std::string, std::array<std::uint64_t, 8>>;
+
+struct CudaOpsOptions {
+  CudaAttention attention = CudaAttention::kAuto;
+  CudaGemmAlgorithms gemm_algorithms;  ///< products without an entry get cuBLASLt's first candidate
+};
+
+/// Ops on `device` (made by make_cuda_device), for streams of that device. Storage fp32, fp16, bf16.
+/// What the CPU backend checks in tensor memory cannot be checked here without a synchronisation: a token outside the
+/// vocabulary or a position outside the table gives NaN, and a target outside it a NaN loss.
+/// sum_of_squares needs some workspace too (at least 4 KiB; it takes as much as there is).
+std::unique_ptr<Ops> make_cuda_ops(const Device& device, const CudaOpsOptions& options = {});
+
+/// Answers workspace_bytes as make_cuda_ops's object would on any GPU; needs none. Its ops throw Error.
+std::unique_ptr<Ops> make_cuda_sizing_ops(const CudaOpsOptions& options = {});
+
+/// The algorithm of every product that `ops` (of make_cuda_ops) has run; throws Error for another backend's.
+CudaGemmAlgorithms gemm_algorithms(const Ops& ops);
+
+}  // namespace llama_zero
