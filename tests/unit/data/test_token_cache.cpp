@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -34,6 +35,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 /// Runs `action` in a child process, which succeeds when it returns true.
 pid_t start_child(const std::function<bool()>& action) {
+  std::fflush(nullptr);  // or the child would print what waits in the buffers again
   const pid_t child = ::fork();
   if (child != 0) return child;
   bool good = false;
