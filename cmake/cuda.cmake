@@ -1,0 +1,55 @@
+# The CUDA backend: library lz_cuda (core/cuda + kernels/cuda), executables cuda_bench and gpu_tests.
+#
+# To be included by the top CMakeLists.txt after lz_core, lz_kernels, lz_test_main and llama_zero_tests() exist:
+#
+#   include(CheckLanguage)
+#   check_language(CUDA)            # looks at CMAKE_CUDA_COMPILER, CUDACXX and the PATH
+#   if(CMAKE_CUDA_COMPILER)
+#     include(cmake/cuda.cmake)
+#   else()
+#     message(STATUS "nvcc not found: building for the CPU only")
+#   endif()
+#
+# What uses the backend links lz_cuda and sees LLAMA_ZERO_WITH_CUDA; its public headers (core/cuda/cuda_device.h,
+# kernels/cuda/cuda_ops.h) contain no CUDA. The sources are .cu and .cuh only, so that the globs of lz_core and lz_kernels
+# pass them by; kernels/cuda/bench/*.cpp is excluded there by its folder's name.
+
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
+endif()
+if(CCACHE_PROGRAM)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+enable_language(CUDA)
+set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O3 -lineinfo")
+find_package(CUDAToolkit REQUIRED)
+
+# The host flags that libraries hand on mean nothing to nvcc: keep them for the host languages.
+get_target_property(host_options llama_zero_flags INTERFACE_COMPILE_OPTIONS)
+set_target_properties(llama_zero_flags PROPERTIES
+  INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:C,CXX>:${host_options}>")
+
+file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS core/cuda/*.cu kernels/cuda/*.cu)
+add_library(lz_cuda STATIC ${cuda_sources})
+target_link_libraries(lz_cuda PUBLIC lz_kernels PRIVATE CUDA::cublasLt)
+target_compile_definitions(lz_cuda PUBLIC LLAMA_ZERO_WITH_CUDA)
+# fmt switches constexpr off when it sees nvcc's front end, which then rejects its own format-string checks.
+target_compile_definitions(lz_cuda PRIVATE FMT_USE_CONSTEXPR=1)
+target_compile_options(lz_cuda PRIVATE
+  -std=c++20  # CMake before 3.26 does not know that nvcc has it, so CUDA_STANDARD cannot say it
+  "SHELL:-Werror all-warnings"
+  "SHELL:-Xcompiler=-Wall,-Wextra,-Wshadow,-Wnon-virtual-dtor,-ffp-contract=off")
+
+# These promise the CPU's bits: no contraction into fma beyond what the source writes.
+set_source_files_properties(kernels/cuda/elementwise.cu kernels/cuda/norms.cu kernels/cuda/optimizer.cu
+  PROPERTIES COMPILE_OPTIONS "-fmad=false")
+
+file(GLOB cuda_bench_sources CONFIGURE_DEPENDS kernels/cuda/bench/*.cpp)
+if(cuda_bench_sources)
+  add_executable(cuda_bench ${cuda_bench_sources})
+  target_link_libraries(cuda_bench PRIVATE lz_cuda CUDA::cudart_static)
+  set_target_properties(cuda_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endif()
+
+llama_zero_tests(gpu gpu lz_cuda)
