@@ -87,7 +87,7 @@ void run(const SumLosses& args, const Context&) {
 }
 
 void run(const SumOfSquares& args, const Context& context) {
-  constexpr std::int64_t kBatch = 256;  // segments whose sums wait on the stack for their turn
+  constexpr std::int64_t kBatch = 2048;  // segments whose sums wait on the stack for their turn
   double* result = args.result.as<double>();
   double squares = args.accumulate ? result[0] : 0.0;
   double bad = args.accumulate ? result[1] : 0.0;

@@ -20,8 +20,8 @@ __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
-/// Sum over the block, for every thread. `parts` is shared memory of kThreads / 32 floats; a caller that reduces in a loop
-/// alternates between two of them, since the barrier is only before the reading.
+/// Sum over the block, for every thread. `parts` is shared memory of kThreads / 32 floats; a caller that reduces in a
+/// loop alternates between two of them, since the barrier is only before the reading.
 template <int kThreads>
 __device__ __forceinline__ float block_sum(float x, float* parts) {
   constexpr int kWarps = kThreads / 32;

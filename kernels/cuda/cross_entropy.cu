@@ -1,7 +1,8 @@
 // Softmax cross-entropy, forward and backward in place.
 //
 // 16-bit rows that fit: a persistent block brings the next row into shared memory while it works on the present one, so
-// that every logit is read once and written once. Otherwise a block reads its row twice, the second time mostly from L2.
+// that every logit is read once and written once. Otherwise a block reads its row twice, the second time mostly from
+// L2.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -27,8 +28,8 @@ struct Rows {
   bool forward_only;
 };
 
-/// e^x: full fp32 accuracy for fp32 storage; for 16-bit storage the hardware's power of two, whose error (about 2^-21 of
-/// the result at the differences that matter) is far below the rounding of storage.
+/// e^x: full fp32 accuracy for fp32 storage; for 16-bit storage the hardware's power of two, whose error (about 2^-21
+/// of the result at the differences that matter) is far below the rounding of storage.
 template <typename T>
 __device__ __forceinline__ float exponential(float x) {
   if constexpr (std::is_same_v<T, float>) {
@@ -228,10 +229,14 @@ void launch_rows(const Rows<T>& rows, const Launch& launch) {
 void run(const CrossEntropy& args, const Launch& launch) {
   if (args.tokens_count == 0) return;
   with_storage(kOp, args.logits.dtype(), [&]<typename T>(T) {
-    const Rows<T> rows{pointer<T>(args.logits),       pointer<std::int32_t>(args.targets),
-                       pointer<float>(args.losses),   pointer<float>(args.loss_scale),
-                       args.seed_factor,              args.tokens_count,
-                       static_cast<int>(args.vocab_size), args.forward_only};
+    const Rows<T> rows{pointer<T>(args.logits),
+                       pointer<std::int32_t>(args.targets),
+                       pointer<float>(args.losses),
+                       pointer<float>(args.loss_scale),
+                       args.seed_factor,
+                       args.tokens_count,
+                       static_cast<int>(args.vocab_size),
+                       args.forward_only};
     launch_rows(rows, launch);
   });
   check_launch(kOp);

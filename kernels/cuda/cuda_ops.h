@@ -15,8 +15,8 @@ namespace llama_zero {
 /// How attention is computed: kAuto takes the fastest implementation that supports the shape, kPlain the fp32 kernels.
 enum class CudaAttention { kAuto, kPlain };
 
-/// cuBLASLt algorithms by product (shape, dtypes, beta, alignment), for a tune file: valid for one GPU model and library
-/// version. The words are the library's own.
+/// cuBLASLt algorithms by product (shape, dtypes, beta, alignment), for a tune file: valid for one GPU model and
+/// library version. The words are the library's own.
 using CudaGemmAlgorithms = std::map<std::string, std::array<std::uint64_t, 8>>;
 
 struct CudaOpsOptions {

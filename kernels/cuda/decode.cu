@@ -70,8 +70,9 @@ struct Running {
   float values[kPerLane] = {};
 };
 
-/// Lane l holds elements l, l + 32, ... of the head. A block a query head and sequence; its warps share out the slots and
-/// are merged in order. The new token's key and value are read from qkv, so that no block waits for another's append.
+/// Lane l holds elements l, l + 32, ... of the head. A block a query head and sequence; its warps share out the slots
+/// and are merged in order. The new token's key and value are read from qkv, so that no block waits for another's
+/// append.
 template <typename T, int kPerLane>
 __global__ void __launch_bounds__(kWarps * 32) decode_kernel(const Decode<T> args) {
   __shared__ float merged_values[kWarps][kPerLane * 32];

@@ -1,4 +1,5 @@
-// Flat element-wise ops: cast, add, fill, and the reduction of rank pieces. Built with -fmad=false: bit-identical to the CPU.
+// Flat element-wise ops: cast, add, fill, and the reduction of rank pieces. Built with -fmad=false: bit-identical to
+// the CPU.
 #include <algorithm>
 
 #include "kernels/cuda/flat.cuh"
@@ -144,11 +145,10 @@ void run(const Fill& args, const Launch& launch) {
 
 void run(const ReducePieces& args, const Launch& launch) {
   const std::int64_t count = args.output.numel();
-  const bool vectorised =
-      aligned16(args.pieces.raw(), args.output.raw()) && (args.ranks == 1 || count % kGroup == 0);
+  const bool vectorised = aligned16(args.pieces.raw(), args.output.raw()) && (args.ranks == 1 || count % kGroup == 0);
   with_two("reduce_pieces", args.pieces.dtype(), args.output.dtype(), [&]<typename S, typename D>(S, D) {
-    const ReduceBody<S, D> body{pointer<S>(args.pieces), pointer<D>(args.output), count, static_cast<int>(args.ranks),
-                                static_cast<float>(args.factor), args.accumulate};
+    const ReduceBody<S, D> body{pointer<S>(args.pieces),      pointer<D>(args.output),         count,
+                                static_cast<int>(args.ranks), static_cast<float>(args.factor), args.accumulate};
     launch_flat<kGroup, 2>("reduce_pieces", body, count, vectorised, launch);
   });
 }

@@ -1,5 +1,5 @@
-// Embedding lookup, and its gradient without atomics on floats: positions are sorted by token with integer counters, then
-// each row of the table sums its positions in ascending order.
+// Embedding lookup, and its gradient without atomics on floats: positions are sorted by token with integer counters,
+// then each row of the table sums its positions in ascending order.
 #include <algorithm>
 
 #include "kernels/cuda/kernels.h"
@@ -186,7 +186,8 @@ void run(const EmbeddingForward& args, const Launch& launch) {
   if (row_bytes % kAccessBytes == 0 && aligned16(args.table.raw(), args.output.raw())) {
     gather_rows<uint4>(args, row_bytes, launch);
   } else {
-    with_storage("embedding_forward", args.table.dtype(), [&]<typename T>(T) { gather_rows<T>(args, row_bytes, launch); });
+    with_storage("embedding_forward", args.table.dtype(),
+                 [&]<typename T>(T) { gather_rows<T>(args, row_bytes, launch); });
   }
   check_launch("embedding_forward");
 }

@@ -12,8 +12,8 @@ namespace llama_zero::cuda {
 inline constexpr int kFlatThreads = 256;
 
 /// Body has: template <int N> struct Values; load<N>(offset, Values<N>&) const; store<N>(offset, Values<N>&) const.
-/// A thread handles kUnroll groups of N neighbouring elements, all loaded before the first is stored (independent loads in
-/// flight); the last count % N elements go one by one.
+/// A thread handles kUnroll groups of N neighbouring elements, all loaded before the first is stored (independent loads
+/// in flight); the last count % N elements go one by one.
 template <int N, int kUnroll, typename Body>
 __global__ void __launch_bounds__(kFlatThreads) flat_kernel(const Body body, std::int64_t count) {
   const std::int64_t groups = count / N;

@@ -17,9 +17,12 @@ void check_cublas(cublasStatus_t status, const std::string& what) {
 
 cudaDataType_t cuda_type(DType dtype) {
   switch (dtype) {
-    case DType::kF16: return CUDA_R_16F;
-    case DType::kBF16: return CUDA_R_16BF;
-    default: return CUDA_R_32F;
+    case DType::kF16:
+      return CUDA_R_16F;
+    case DType::kBF16:
+      return CUDA_R_16BF;
+    default:
+      return CUDA_R_32F;
   }
 }
 
@@ -167,10 +170,10 @@ struct Gemm::Impl {
     const Plan& plan = plan_of(product, key);
     const float alpha = 1.0F;
     const float beta = product.accumulate ? 1.0F : 0.0F;
-    check_cublas(cublasLtMatmul(handle, plan.operation.get(), &alpha, a, plan.a.get(), b, plan.b.get(), &beta, c,
-                                plan.c.get(), c, plan.c.get(), &plan.algorithm, launch.workspace.raw(),
-                                kGemmWorkspaceBytes, launch.stream),
-                 fmt::format("{} of {}", op, key));
+    check_cublas(
+        cublasLtMatmul(handle, plan.operation.get(), &alpha, a, plan.a.get(), b, plan.b.get(), &beta, c, plan.c.get(),
+                       c, plan.c.get(), &plan.algorithm, launch.workspace.raw(), kGemmWorkspaceBytes, launch.stream),
+        fmt::format("{} of {}", op, key));
   }
 
   GemmAlgorithms tuned;

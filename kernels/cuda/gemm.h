@@ -23,8 +23,8 @@ using GemmAlgorithms = std::map<std::string, GemmAlgorithm>;
 
 class Gemm {
  public:
-  /// `tuned` decides the algorithm of the keys it holds; the others get the heuristic's first candidate whose partial sums,
-  /// if any, are added in fp32.
+  /// `tuned` decides the algorithm of the keys it holds; the others get the heuristic's first candidate whose partial
+  /// sums, if any, are added in fp32.
   explicit Gemm(GemmAlgorithms tuned);
   ~Gemm();
   Gemm(const Gemm&) = delete;

@@ -16,7 +16,7 @@ namespace llama_zero::cuda {
 /// Given to every kernel launcher beside its arguments.
 struct Launch {
   cudaStream_t stream = nullptr;
-  View workspace;           ///< scratch, u8
+  View workspace;  ///< scratch, u8
   int multiprocessors = 0;
   std::size_t shared_memory_block = 0;  ///< bytes of shared memory a block may ask for
 };
@@ -24,14 +24,19 @@ struct Launch {
 /// Throws Error naming `op` when its launch failed.
 inline void check_launch(const char* op) { check_cuda(cudaGetLastError(), op); }
 
-/// Calls f with a value of the C++ type that stores `dtype`; throws Error naming `op` for fp64, which CUDA ops don't take.
+/// Calls f with a value of the C++ type that stores `dtype`; throws Error naming `op` for fp64, which CUDA ops don't
+/// take.
 template <typename F>
 void with_storage(const char* op, DType dtype, const F& f) {
   switch (dtype) {
-    case DType::kF32: return f(float{});
-    case DType::kF16: return f(__half{});
-    case DType::kBF16: return f(__nv_bfloat16{});
-    default: fail("{}: the CUDA backend stores fp32, fp16 or bf16, not {}", op, name_of(dtype));
+    case DType::kF32:
+      return f(float{});
+    case DType::kF16:
+      return f(__half{});
+    case DType::kBF16:
+      return f(__nv_bfloat16{});
+    default:
+      fail("{}: the CUDA backend stores fp32, fp16 or bf16, not {}", op, name_of(dtype));
   }
 }
 

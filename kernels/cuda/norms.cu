@@ -22,8 +22,8 @@ __device__ __forceinline__ int is_not_finite(float x) {
   return (__float_as_uint(x) & 0x7f800000U) == 0x7f800000U ? 1 : 0;
 }
 
-/// The contract's tree over 256 lanes, of which thread j of the warp holds 8j .. 8j + 7: widths 128 .. 8 pair whole threads
-/// (16 .. 1 threads apart), widths 4, 2, 1 pair lanes inside thread 0.
+/// The contract's tree over 256 lanes, of which thread j of the warp holds 8j .. 8j + 7: widths 128 .. 8 pair whole
+/// threads (16 .. 1 threads apart), widths 4, 2, 1 pair lanes inside thread 0.
 __device__ __forceinline__ float tree_sum(float (&lanes)[kLanesPerThread]) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) {
@@ -142,9 +142,8 @@ void run(const SumOfSquares& args, const Launch& launch) {
   const std::int64_t segments = ceil_div(count, kNormSegment);
   require(launch.workspace.bytes() >= kNormWorkspaceBytes, "{}: workspace has {} bytes, needs {}", kOp,
           launch.workspace.bytes(), kNormWorkspaceBytes);
-  const std::int64_t batch =
-      std::min<std::int64_t>(std::max<std::int64_t>(segments, 1),
-                             static_cast<std::int64_t>(launch.workspace.bytes() / sizeof(SegmentSum)));
+  const std::int64_t batch = std::min<std::int64_t>(
+      std::max<std::int64_t>(segments, 1), static_cast<std::int64_t>(launch.workspace.bytes() / sizeof(SegmentSum)));
   auto* sums = pointer<SegmentSum>(launch.workspace);
   auto* result = pointer<double>(args.result);
   std::int64_t first = 0;
@@ -156,9 +155,11 @@ void run(const SumOfSquares& args, const Launch& launch) {
       with_storage(kOp, args.values.dtype(), [&]<typename T>(T) {
         const T* values = pointer<T>(args.values) + offset;
         if (aligned16(values)) {
-          segment_sums_kernel<T, true><<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count - offset, here, sums);
+          segment_sums_kernel<T, true>
+              <<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count - offset, here, sums);
         } else {
-          segment_sums_kernel<T, false><<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count - offset, here, sums);
+          segment_sums_kernel<T, false>
+              <<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count - offset, here, sums);
         }
       });
     }

@@ -19,7 +19,8 @@ __global__ void advance_step_kernel(const double* per_rank, int ranks, StepState
     not_finite += per_rank[2 * rank + 1];
   }
   StepState next = *state;
-  // A sum that overflowed fp32 has no meaning as a norm although every element was finite: it counts as an overflow too.
+  // A sum that overflowed fp32 has no meaning as a norm although every element was finite: it counts as an overflow
+  // too.
   const bool overflow = not_finite > 0.0 || !isfinite(squares);
   advance_step_state(next, scaler, sqrt(squares), overflow, clip, schedule, rows);
   *state = next;
@@ -57,9 +58,9 @@ struct AdamWBody {
   __device__ void store(std::int64_t offset, Values<N>& values) const {
     if (state->skip != 0) return;
     const float multiplier = state->grad_multiplier;
-    const AdamWConstants<float> c{hyper.beta1,        hyper.beta2, hyper.one_minus_beta1,
-                                  hyper.one_minus_beta2, hyper.eps,   hyper.weight_decay,
-                                  state->lr,          state->bias_correction1, state->bias_correction2_sqrt};
+    const AdamWConstants<float> c{
+        hyper.beta1,        hyper.beta2, hyper.one_minus_beta1,   hyper.one_minus_beta2,       hyper.eps,
+        hyper.weight_decay, state->lr,   state->bias_correction1, state->bias_correction2_sqrt};
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       adamw_update(c, values.g[i] * multiplier, values.m[i], values.v[i], values.theta[i]);
@@ -73,12 +74,15 @@ struct AdamWBody {
 
 template <typename G, typename W>
 void launch_adamw(const AdamW& args, const Hyperparameters& hyper, const Launch& launch) {
-  const AdamWBody<G, W> body{pointer<float>(args.master),     pointer<float>(args.exp_avg),
-                             pointer<float>(args.exp_avg_sq), pointer<G>(args.gradient),
-                             pointer<W>(args.weights),        pointer<StepState>(args.state),
+  const AdamWBody<G, W> body{pointer<float>(args.master),
+                             pointer<float>(args.exp_avg),
+                             pointer<float>(args.exp_avg_sq),
+                             pointer<G>(args.gradient),
+                             pointer<W>(args.weights),
+                             pointer<StepState>(args.state),
                              hyper};
-  const bool vectorised = aligned16(args.master.raw(), args.exp_avg.raw(), args.exp_avg_sq.raw(), args.gradient.raw(),
-                                    args.weights.raw());
+  const bool vectorised =
+      aligned16(args.master.raw(), args.exp_avg.raw(), args.exp_avg_sq.raw(), args.gradient.raw(), args.weights.raw());
   launch_flat<8, 1>("adamw", body, args.master.numel(), vectorised, launch);
 }
 

@@ -1,5 +1,5 @@
-// RMSNorm's gradient. A fixed grid of blocks walks the rows, so that the weight gradient gathers in registers: each block
-// leaves one row of partial sums, and a second kernel adds those in order.
+// RMSNorm's gradient. A fixed grid of blocks walks the rows, so that the weight gradient gathers in registers: each
+// block leaves one row of partial sums, and a second kernel adds those in order.
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
@@ -119,8 +119,8 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
     const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
-    if (pack < packs) store<float, N>(args.partial + static_cast<std::int64_t>(blockIdx.x) * args.hidden + pack * N,
-                                      grad_weight[p]);
+    if (pack < packs)
+      store<float, N>(args.partial + static_cast<std::int64_t>(blockIdx.x) * args.hidden + pack * N, grad_weight[p]);
   }
 }
 
@@ -220,9 +220,15 @@ void run(const RmsNormBackward& args, const Launch& launch) {
   auto* partial = scratch.take<float>(static_cast<std::int64_t>(blocks) * hidden);
   if (blocks > 0) {
     with_storage(kOp, args.input.dtype(), [&]<typename T>(T) {
-      const Rows<T> rows{pointer<T>(args.grad_output), pointer<T>(args.input),         pointer<T>(args.weight),
-                         pointer<float>(args.rstd),    pointer<T>(args.grad_residual), pointer<T>(args.grad_input),
-                         partial,                      args.tokens_count,              hidden};
+      const Rows<T> rows{pointer<T>(args.grad_output),
+                         pointer<T>(args.input),
+                         pointer<T>(args.weight),
+                         pointer<float>(args.rstd),
+                         pointer<T>(args.grad_residual),
+                         pointer<T>(args.grad_input),
+                         partial,
+                         args.tokens_count,
+                         hidden};
       walk_rows(rows, blocks, launch);
     });
   }

@@ -118,9 +118,11 @@ void launch_rows(const Rows<T>& rows, const Launch& launch) {
 
 template <typename T>
 void forward(const RmsNormForward& args, const Launch& launch) {
-  const Rows<T> rows{pointer<T>(args.input), pointer<T>(args.residual), pointer<T>(args.weight),
-                     pointer<T>(args.sum),   pointer<T>(args.output),   pointer<float>(args.rstd),
-                     args.tokens_count,      static_cast<int>(args.hidden_size), static_cast<float>(args.eps)};
+  const Rows<T> rows{pointer<T>(args.input),      pointer<T>(args.residual),
+                     pointer<T>(args.weight),     pointer<T>(args.sum),
+                     pointer<T>(args.output),     pointer<float>(args.rstd),
+                     args.tokens_count,           static_cast<int>(args.hidden_size),
+                     static_cast<float>(args.eps)};
   const std::int64_t packs = args.hidden_size / kPackOf<T>;
   const bool vectorised = args.hidden_size % kPackOf<T> == 0 && packs <= 256 * 8 &&
                           aligned16(rows.input, rows.residual, rows.weight, rows.sum, rows.output);

@@ -10,8 +10,8 @@ namespace {
 constexpr int kThreads = 128;
 
 struct Shape {
-  int heads;       ///< query and key heads
-  int row_heads;   ///< value heads too
+  int heads;      ///< query and key heads
+  int row_heads;  ///< value heads too
   int head_dim;
   std::int64_t max_position;
 };
@@ -31,11 +31,17 @@ __global__ void __launch_bounds__(kThreads)
   float sine[N];
   const bool known = position >= 0 && position < shape.max_position;  // else NaN: no loss survives it
   const float* row = cos_sin + static_cast<std::int64_t>(known ? position : 0) * shape.head_dim + item * N * 2;
+  float pairs[2 * N];
+  if constexpr (N > 1) {
+    load<float, 2 * N>(row, pairs);
+  } else {
+    pairs[0] = row[0];
+    pairs[1] = row[1];
+  }
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    const float2 pair = *reinterpret_cast<const float2*>(row + 2 * i);
-    cosine[i] = known ? pair.x : __int_as_float(0x7fffffff);
-    sine[i] = pair.y * direction;
+    cosine[i] = known ? pairs[2 * i] : __int_as_float(0x7fffffff);
+    sine[i] = pairs[2 * i + 1] * direction;
   }
   T* token = qkv + static_cast<std::int64_t>(blockIdx.x) * shape.row_heads * shape.head_dim + item * N;
 #pragma unroll 2
@@ -71,7 +77,7 @@ void run(const Rope& args, const Launch& launch) {
   if (args.qkv.empty() || args.max_position == 0) return;
   const std::int64_t half = args.head_dim / 2;
   with_storage("rope", args.qkv.dtype(), [&]<typename T>(T) {
-    if (half % kPackOf<T> == 0 && aligned16(args.qkv.raw())) {
+    if (half % kPackOf<T> == 0 && aligned16(args.qkv.raw(), args.cos_sin.raw())) {
       launch_rope<T, kPackOf<T>>(args, launch);
     } else {
       launch_rope<T, 1>(args, launch);

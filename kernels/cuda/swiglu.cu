@@ -10,8 +10,8 @@ __device__ __forceinline__ float sigmoid(float x) { return 1.0F / (1.0F + expf(-
 
 /// Where element `offset` of [T, I] has its gate in [T, 2I]; groups never straddle a row.
 __device__ __forceinline__ std::int64_t gate_offset(std::int64_t offset, unsigned intermediate_size) {
-  const std::int64_t row = offset < 0x100000000LL ? static_cast<unsigned>(offset) / intermediate_size
-                                                  : offset / intermediate_size;
+  const std::int64_t row =
+      offset < 0x100000000LL ? static_cast<unsigned>(offset) / intermediate_size : offset / intermediate_size;
   return offset + row * intermediate_size;
 }
 

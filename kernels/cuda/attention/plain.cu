@@ -28,8 +28,7 @@ using PlainKernel = void (*)(PlainAttention<T>);
 template <typename T>
 void launch_tiles(PlainKernel<T> kernel, const PlainAttention<T>& plain, int heads, std::size_t shared,
                   cudaStream_t stream) {
-  LLAMA_ZERO_CUDA(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
+  LLAMA_ZERO_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   const dim3 blocks(static_cast<unsigned>(ceil_div(plain.tokens, kTile)), static_cast<unsigned>(heads));
   kernel<<<blocks, kTileThreads, shared, stream>>>(plain);
 }

@@ -149,8 +149,8 @@ struct PlainAttention {
   const T* output;       ///< backward: an input
   const T* grad_output;  ///< backward
   const float* log_sum_exp;
-  const float* delta;    ///< backward: [Hq, T] sum of grad_output * output over the head
-  T* result;             ///< output, or grad_qkv
+  const float* delta;  ///< backward: [Hq, T] sum of grad_output * output over the head
+  T* result;           ///< output, or grad_qkv
   float* log_sum_exp_out;
   const std::int32_t* cu_seqlens;
   int documents, tokens, attended;

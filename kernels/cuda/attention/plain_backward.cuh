@@ -1,5 +1,5 @@
-// Plain attention, backward (Dao et al., FlashAttention, 2022, algorithm 4), without atomics: one kernel owns the gradient of
-// a tile of keys and values, another that of a tile of queries; both recompute the probabilities.
+// Plain attention, backward (Dao et al., FlashAttention, 2022, algorithm 4), without atomics: one kernel owns the
+// gradient of a tile of keys and values, another that of a tile of queries; both recompute the probabilities.
 #pragma once
 
 #include "kernels/cuda/attention/plain.cuh"

@@ -1,4 +1,5 @@
-// Plain attention, forward: online softmax over tiles of keys (Milakov and Gimelshein 2018), one block a query tile and head.
+// Plain attention, forward: online softmax over tiles of keys (Milakov and Gimelshein 2018), one block a query tile and
+// head.
 #pragma once
 
 #include "kernels/cuda/attention/plain.cuh"
