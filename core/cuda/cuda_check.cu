@@ -20,23 +20,29 @@ bool is_device_lost(cudaError_t error) {
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
     case cudaErrorContextIsDestroyed:
-    case cudaErrorUnknown: return true;
-    default: return false;
+    case cudaErrorUnknown:
+      return true;
+    default:
+      return false;
   }
 }
 
 const char* advice(cudaError_t error) {
   switch (error) {
-    case cudaErrorNoDevice: return "; no GPU is visible to this process (see nvidia-smi and CUDA_VISIBLE_DEVICES)";
+    case cudaErrorNoDevice:
+      return "; no GPU is visible to this process (see nvidia-smi and CUDA_VISIBLE_DEVICES)";
     case cudaErrorInsufficientDriver:
     case cudaErrorSystemDriverMismatch:
     case cudaErrorCompatNotSupportedOnDevice:
       return "; the NVIDIA driver is missing or older than the CUDA version of this program: update the driver";
     case cudaErrorMemoryAllocation:
       return "; the GPU's memory is exhausted: see --plan, and nvidia-smi for other processes on the GPU";
-    case cudaErrorNoKernelImageForDevice: return "; this program was not built for this GPU's architecture";
-    case cudaErrorDevicesUnavailable: return "; another process holds the GPU exclusively";
-    default: break;
+    case cudaErrorNoKernelImageForDevice:
+      return "; this program was not built for this GPU's architecture";
+    case cudaErrorDevicesUnavailable:
+      return "; another process holds the GPU exclusively";
+    default:
+      break;
   }
   return is_device_lost(error) ? "; the GPU is lost to this process, start again from the last checkpoint" : "";
 }

@@ -102,9 +102,10 @@ class CudaDevice final : public Device {
     if (error == cudaErrorMemoryAllocation) {
       cudaGetLastError();
       const DeviceMemoryInfo info = memory_info();
-      fail("out of GPU memory: {} bytes ({:.2f} GB) asked of {}, which has {:.2f} of {:.2f} GB free; --plan shows what "
-           "the run needs and which change makes it fit",
-           bytes, in_gb(bytes), name_, in_gb(info.free), in_gb(info.total));
+      fail(
+          "out of GPU memory: {} bytes ({:.2f} GB) asked of {}, which has {:.2f} of {:.2f} GB free; --plan shows what "
+          "the run needs and which change makes it fit",
+          bytes, in_gb(bytes), name_, in_gb(info.free), in_gb(info.total));
     }
     check_cuda(error, "cudaMalloc");
     return static_cast<std::byte*>(data);
@@ -125,8 +126,8 @@ class CudaDevice final : public Device {
             destination.bytes());
     if (source.bytes() == 0) return;
     activate();
-    LLAMA_ZERO_CUDA(cudaMemcpyAsync(destination.raw(), source.raw(), source.bytes(), cudaMemcpyDefault,
-                                    handle_of(stream)));
+    LLAMA_ZERO_CUDA(
+        cudaMemcpyAsync(destination.raw(), source.raw(), source.bytes(), cudaMemcpyDefault, handle_of(stream)));
   }
 
   void fill_bytes(View destination, unsigned char value, Stream& stream) override {

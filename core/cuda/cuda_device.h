@@ -17,8 +17,8 @@ bool cuda_available(std::string* why_not = nullptr);
 int cuda_device_count();
 
 /// The GPU `ordinal` (as CUDA_VISIBLE_DEVICES numbers them). Its methods may be called from any thread.
-/// Throws Error when there is no usable driver or no such GPU. Every later failure of the GPU is an Error naming the call;
-/// after a fault on the GPU ("device lost") every call fails, and only a new process can go on.
+/// Throws Error when there is no usable driver or no such GPU. Every later failure of the GPU is an Error naming the
+/// call; after a fault on the GPU ("device lost") every call fails, and only a new process can go on.
 ///
 /// allocate() is cudaMalloc: it synchronises the device. Streams do not wait for the default stream.
 std::unique_ptr<Device> make_cuda_device(int ordinal);
@@ -27,8 +27,8 @@ std::unique_ptr<Device> make_cuda_device(int ordinal);
 struct CudaProperties {
   int ordinal = 0;
   int multiprocessors = 0;
-  int compute_capability = 0;          ///< 80, 90, ...
-  std::size_t shared_memory_block = 0; ///< bytes a block may ask for
+  int compute_capability = 0;           ///< 80, 90, ...
+  std::size_t shared_memory_block = 0;  ///< bytes a block may ask for
 };
 
 /// Properties of a device made by make_cuda_device; throws Error for any other.
@@ -42,7 +42,8 @@ void make_current(const CudaProperties& properties);
 std::byte* allocate_pinned(std::size_t bytes);
 void free_pinned(std::byte* data) noexcept;
 
-/// The host as a device (DeviceType::kCpu) whose memory is page-locked: an Arena on it holds offloaded state and staging.
+/// The host as a device (DeviceType::kCpu) whose memory is page-locked: an Arena on it holds offloaded state and
+/// staging.
 std::unique_ptr<Device> make_pinned_cpu_device();
 
 }  // namespace llama_zero
