@@ -65,8 +65,11 @@ class Parser {
   }
 
   CommandLine parse(int argc, const char* const* argv) {
+    // The word train changes nothing; without it, --help is the program's.
+    std::vector<const char*> words(argv, argv + argc);
+    if (argc > 1 && std::string_view(argv[1]) == "train") words.erase(words.begin() + 1);
     try {
-      app_.parse(argc, argv);
+      app_.parse(static_cast<int>(words.size()), words.data());
     } catch (const CLI::ParseError& error) {
       return stopped(error);
     }
@@ -93,10 +96,7 @@ class Parser {
     help_config_ = app_.add_option("--help-config", help_config_key_, "explain a key or section of the config, or list")
                        ->expected(0, 1);
     add_log_level(app_);
-    // Its options, help included, are those of the program.
-    CLI::App* train = app_.add_subcommand("train", "train a model (the default)");
-    train->set_help_flag();
-    train->fallthrough();
+    app_.add_subcommand("train", "train a model (the default)")->fallthrough();
   }
 
   void add_run_flag(const SchemaKey& key) {
@@ -136,7 +136,7 @@ class Parser {
     app->add_option("--top-p", arguments.top_p, "sample from the likeliest tokens of this total probability")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1.0));
-    app->final_callback([instruction, prompt] {
+    app->parse_complete_callback([instruction, prompt] {
       if (instruction->count() + prompt->count() == 0) throw CLI::RequiredError("--instruction or --prompt");
     });
   }
@@ -180,7 +180,7 @@ class Parser {
   CLI::App* add_subcommand(Command command, const char* name, const char* description) {
     CLI::App* app = app_.add_subcommand(name, description);
     add_log_level(*app);
-    app->callback([this, command] { result_.command = command; });
+    app->final_callback([this, command] { result_.command = command; });
     return app;
   }
 

@@ -15,7 +15,6 @@ int run_tokenize(const TokenizeArguments& arguments, const HostGroup& group) {
       [&] { tokenizer.emplace(arguments.tokenizer.empty() ? bundled_tokenizer() : fs::path(arguments.tokenizer)); });
   const DataSource data = open_data(arguments.data.string(), *tokenizer, arguments.sequence_length, group);
   for (const std::string& note : data.notes) log::info("{}", note);
-  log::info("{}", data.tokens.summary());
   return 0;
 }
 

@@ -56,10 +56,14 @@ LossMemory plan_losses(const ParamTable& table, DType dtype, std::span<const Pas
   return {arena.report().peak_bytes, ops.largest_workspace()};
 }
 
-std::size_t weight_bytes(const ParamTable& table, DType dtype) {
+// Weights and what loading them takes for a moment.
+std::size_t weight_bytes(const ParamTable& table, DType dtype, const Ops& sizing) {
   const auto device = make_null_device();
+  PlanningOps ops(sizing);
   Arena arena(*device, 0, "plan of weights");
-  const ReplicatedParams params(table, dtype, arena);
+  ReplicatedParams params(table, dtype, arena);
+  const std::unique_ptr<Stream> stream = device->create_stream("plan");
+  params.load([](int, std::int64_t, std::span<float>) {}, ops, *stream);
   return arena.report().peak_bytes;
 }
 
@@ -85,7 +89,7 @@ LoadedModel::LoadedModel(const ModelArguments& arguments, std::int64_t sequence_
 void LoadedModel::load_weights(std::uint64_t seed) {
   Device& device = runtime_.device();
   stream_ = device.create_stream("model");
-  arena_ = std::make_unique<Arena>(device, weight_bytes(*table_, dtype_), "weights");
+  arena_ = std::make_unique<Arena>(device, weight_bytes(*table_, dtype_, runtime_.ops()), "weights");
   params_ = std::make_unique<ReplicatedParams>(*table_, dtype_, *arena_);
   if (!source_.imported) {
     params_->load(initial_value_reader(*table_, seed), runtime_.ops(), stream());

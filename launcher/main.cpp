@@ -10,6 +10,7 @@
 #include "launcher/generate_command.h"
 #include "launcher/host_group.h"
 #include "launcher/progress.h"
+#include "launcher/thread_waiting.h"
 #include "launcher/train.h"
 #include "zero/mpi_communicator.h"
 
@@ -60,6 +61,7 @@ int run(int argc, char** argv, MpiWorld& world) {
 }  // namespace llama_zero
 
 int main(int argc, char** argv) {
+  llama_zero::restart_with_sleeping_threads(argv);
   try {
     llama_zero::MpiWorld world(&argc, &argv);
     return llama_zero::run(argc, argv, world);

@@ -65,8 +65,10 @@ std::string describe_stage(int stage) {
 }
 
 void print_data(const DataSource& data, std::string_view label) {
-  line(label, data.tokens.summary());
-  for (const std::string& note : data.notes) line("", note);
+  for (const std::string& note : data.notes) {
+    line(label, note);
+    label = "";
+  }
 }
 
 }  // namespace

@@ -75,7 +75,6 @@ class TrainLoop {
     runtime_.communicator().set_step(step);
     const StepResult result = train_step(batch);
     const double seconds = now_seconds() - start;
-    if (step == 1) arena_.freeze();
     add(batch, result);
     report(batch, result, seconds);
   }

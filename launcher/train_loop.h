@@ -24,7 +24,7 @@ struct TrainTotals {
 };
 
 /// Collective. Runs `setup.config.total_steps` steps, fewer when any rank is told to stop. Rank 0 prints the step lines
-/// and writes metrics.jsonl. After the first step the arena is frozen.
+/// and writes metrics.jsonl.
 ///
 /// Tests only: the environment variable LLAMA_ZERO_TEST_KILL="RANK:STEP" makes that rank kill itself before that step.
 TrainTotals run_training(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,

@@ -1,0 +1,75 @@
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "tests/program/program.h"
+
+namespace llama_zero::test {
+namespace {
+
+std::string lab_config(const std::string& name) { return std::string(LLAMA_ZERO_SOURCE_DIR) + "/configs/" + name; }
+
+Outcome on_ranks(int ranks, const std::vector<std::string>& arguments, std::vector<std::string> environment = {}) {
+  RunOptions options;
+  options.ranks = ranks;
+  options.environment = std::move(environment);
+  return run_program(arguments, options);
+}
+
+}  // namespace
+
+TEST_CASE("the lab's ZeRO-2 config on four ranks is refused with the accumulation that would do") {
+  const TemporaryFolder folder;
+  const auto arguments = tiny_run(folder, "run", 2, {"--config", lab_config("ds_config_zero2.json")});
+  const Outcome outcome = on_ranks(4, arguments);
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 1);
+  const auto errors = error_lines(outcome.err);
+  REQUIRE(errors.size() == 1);
+  CHECK(errors[0].find("train_batch_size 32 != 1 x 32 x 4; use gradient_accumulation_steps 8") != std::string::npos);
+}
+
+TEST_CASE("the lab's ZeRO-2 config trains on four ranks with that accumulation") {
+  const TemporaryFolder folder;
+  const auto arguments = tiny_run(
+      folder, "run", 2, {"--config", lab_config("ds_config_zero2.json"), "--set", "gradient_accumulation_steps=8"});
+  const Outcome outcome = on_ranks(4, arguments);
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(read_json_lines(folder.path() / "run/metrics.jsonl").size() == 2);
+}
+
+TEST_CASE("the ZeRO-3 config full of auto trains on two ranks") {
+  const TemporaryFolder folder;
+  const Outcome outcome = on_ranks(2, tiny_run(folder, "run", 2, {"--config", lab_config("ds_config_zero3.json")}));
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(outcome.out.find("stage 3") != std::string::npos);
+}
+
+TEST_CASE("an error that all ranks meet is printed once") {
+  const TemporaryFolder folder;
+  const Outcome outcome = on_ranks(2, {"--data", folder / "nowhere.json"});
+  INFO(outcome.err);
+  CHECK(outcome.exit_code == 1);
+  CHECK(error_lines(outcome.err).size() == 1);
+}
+
+TEST_CASE("when one rank is killed the others end within ten seconds, with a message") {
+  const TemporaryFolder folder;
+  const Outcome outcome = on_ranks(2, tiny_run(folder, "run", 100000), {"LLAMA_ZERO_TEST_KILL=1:3"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code != 0);
+  CHECK(outcome.err.find("signal 9") != std::string::npos);
+  // Two steps were done, so all that is left is the start of the program and the end of the ranks.
+  CHECK(read_json_lines(folder.path() / "run/metrics.jsonl").size() == 2);
+  CHECK(outcome.seconds < 10.0);
+}
+
+TEST_CASE("help under mpirun is printed once") {
+  const Outcome outcome = on_ranks(2, {"--version"});
+  CHECK(outcome.exit_code == 0);
+  CHECK(outcome.out.find("llama_zero") == outcome.out.rfind("llama_zero"));
+}
+
+}  // namespace llama_zero::test
