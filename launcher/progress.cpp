@@ -1,5 +1,6 @@
 #include "launcher/progress.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 namespace llama_zero {
 namespace {
@@ -24,6 +26,18 @@ std::string bar(std::int64_t step, std::int64_t total) {
 std::string format_scale(double scale) {
   return scale >= 1.0 && scale == std::floor(scale) && scale < 1e15 ? fmt::format("{:.0f}", scale)
                                                                     : fmt::format("{:g}", scale);
+}
+
+bool started_by_mpirun() {
+  // Open MPI 4 and 5, and launchers that speak PMIx.
+  return std::getenv("OMPI_COMM_WORLD_RANK") != nullptr || std::getenv("PMIX_RANK") != nullptr;
+}
+
+std::optional<int> width_of(int output) {
+  if (::isatty(output) != 1) return std::nullopt;
+  winsize size{};
+  const bool known = ::ioctl(output, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 120;
 }
 
 }  // namespace
@@ -103,12 +117,15 @@ void write_stdout(std::string_view text) {
   std::fflush(stdout);
 }
 
-bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
-
-int stdout_width() {
-  winsize size{};
-  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return known ? size.ws_col : 120;
+std::optional<int> terminal_width() {
+  const bool own = !started_by_mpirun();
+  const std::string path = own ? "/proc/self/fd/1" : fmt::format("/proc/{}/fd/1", ::getppid());
+  if (::isatty(STDOUT_FILENO) != 1) return std::nullopt;
+  const int output = ::open(path.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (output < 0) return std::nullopt;
+  const std::optional<int> width = width_of(output);
+  ::close(output);
+  return width;
 }
 
 }  // namespace llama_zero

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -52,8 +53,9 @@ class Progress {
 
 /// Writes to standard output and flushes.
 void write_stdout(std::string_view text);
-/// Whether standard output is a terminal, and its width in columns (120 when unknown).
-bool stdout_is_terminal();
-int stdout_width();
+/// Columns of the terminal that standard output ends in (120 when it does not say), or nothing when it is a pipe or
+/// file. mpirun gives ranks a pseudo-terminal of its own, whatever its output is: there, its own standard output is
+/// looked at.
+std::optional<int> terminal_width();
 
 }  // namespace llama_zero

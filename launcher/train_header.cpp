@@ -64,6 +64,17 @@ std::string describe_stage(int stage) {
   }
 }
 
+std::string describe_zero(const ZeroConfig& zero) {
+  std::string text = describe_stage(zero.stage);
+  if (zero.offload_optimizer || zero.offload_param) {
+    text +=
+        fmt::format("; offload of {}{}{} to host memory: on the CPU backend everything is there already",
+                    zero.offload_optimizer ? "optimizer states" : "",
+                    zero.offload_optimizer && zero.offload_param ? " and " : "", zero.offload_param ? "weights" : "");
+  }
+  return text;
+}
+
 void print_data(const DataSource& data, std::string_view label) {
   for (const std::string& note : data.notes) {
     line(label, note);
@@ -109,7 +120,7 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("steps", fmt::format("{} optimizer steps, {} an epoch", format_count(config.total_steps),
                             format_count(setup.loader->batches_per_epoch())));
   line("precision", describe_precision(config));
-  line("zero", describe_stage(config.zero.stage));
+  line("zero", describe_zero(config.zero));
   line("optimizer", describe_optimizer(config));
   line("schedule", describe_schedule(config, setup.engine.schedule));
   for (const std::string& note : config.notes) line("note", note);

@@ -31,8 +31,9 @@ std::int64_t kill_step(int rank) {
 
 Progress make_progress(bool with_scale) {
   Progress::Options options;
-  options.terminal = stdout_is_terminal();
-  options.width = stdout_width();
+  const std::optional<int> width = terminal_width();
+  options.terminal = width.has_value();
+  options.width = width.value_or(options.width);
   options.with_scale = with_scale;
   return {options, write_stdout};
 }

@@ -45,6 +45,9 @@ TEST_CASE("the ZeRO-3 config full of auto trains on two ranks") {
   INFO(outcome.out << outcome.err);
   CHECK(outcome.exit_code == 0);
   CHECK(outcome.out.find("stage 3") != std::string::npos);
+  // mpirun's ranks believe in a terminal; the pipe behind it gets plain lines.
+  CHECK(outcome.out.find("\nstep 2/2 | ") != std::string::npos);
+  CHECK(outcome.out.find("\x1b[K") == std::string::npos);
 }
 
 TEST_CASE("an error that all ranks meet is printed once") {
