@@ -6,9 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
+#include <fstream>
 
 namespace llama_zero {
 namespace {
@@ -28,9 +29,14 @@ std::string format_scale(double scale) {
                                                                     : fmt::format("{:g}", scale);
 }
 
+// The environment does not tell: Open MPI sets its variables in a process that was started without mpirun, too.
 bool started_by_mpirun() {
-  // Open MPI 4 and 5, and launchers that speak PMIx.
-  return std::getenv("OMPI_COMM_WORLD_RANK") != nullptr || std::getenv("PMIX_RANK") != nullptr;
+  std::ifstream in(fmt::format("/proc/{}/comm", ::getppid()));
+  std::string parent;
+  std::getline(in, parent);
+  constexpr std::array<std::string_view, 8> kLaunchers = {"mpirun", "mpiexec", "orterun", "prterun",
+                                                          "orted",  "prted",   "prte",    "hydra_pmi_proxy"};
+  return std::ranges::find(kLaunchers, parent) != kLaunchers.end();
 }
 
 std::optional<int> width_of(int output) {
@@ -118,14 +124,14 @@ void write_stdout(std::string_view text) {
 }
 
 std::optional<int> terminal_width() {
-  const bool own = !started_by_mpirun();
-  const std::string path = own ? "/proc/self/fd/1" : fmt::format("/proc/{}/fd/1", ::getppid());
-  if (::isatty(STDOUT_FILENO) != 1) return std::nullopt;
-  const int output = ::open(path.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  const std::optional<int> width = width_of(STDOUT_FILENO);
+  if (!width || !started_by_mpirun()) return width;
+  const std::string path = fmt::format("/proc/{}/fd/1", ::getppid());
+  const int output = ::open(path.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
   if (output < 0) return std::nullopt;
-  const std::optional<int> width = width_of(output);
+  const std::optional<int> behind = width_of(output);
   ::close(output);
-  return width;
+  return behind;
 }
 
 }  // namespace llama_zero

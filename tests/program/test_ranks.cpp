@@ -69,6 +69,19 @@ TEST_CASE("when one rank is killed the others end within ten seconds, with a mes
   CHECK(outcome.seconds < 10.0);
 }
 
+TEST_CASE("a disk that is full ends all ranks with one line") {
+  const TemporaryFolder folder;
+  fs::create_directory(folder.path() / "run");
+  fs::create_symlink("/dev/full", folder.path() / "run/metrics.jsonl");
+  const Outcome outcome = on_ranks(2, tiny_run(folder, "run", 100000));
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 1);
+  const auto errors = error_lines(outcome.err);
+  REQUIRE(errors.size() == 1);
+  CHECK(errors[0].find("No space left on device") != std::string::npos);
+  CHECK(outcome.seconds < 10.0);
+}
+
 TEST_CASE("help under mpirun is printed once") {
   const Outcome outcome = on_ranks(2, {"--version"});
   CHECK(outcome.exit_code == 0);
