@@ -9,12 +9,6 @@ namespace {
 /// Exchanges that are tried at most: some milliseconds. Counted, not timed, so that every rank stops at the same one.
 constexpr std::int64_t kMaxTrials = 300000;
 
-struct Limits {
-  std::int64_t tokens;  ///< of a bin
-  std::int64_t rows;    ///< of a bin
-  std::int64_t alignment;
-};
-
 std::int64_t tokens_in(std::span<const std::int64_t> lengths, const Bin& bin) {
   std::int64_t tokens = 0;
   for (const std::int64_t row : bin) tokens += lengths[static_cast<std::size_t>(row)];
@@ -32,8 +26,9 @@ Bin longest_first(std::span<const std::int64_t> lengths, Bin rows) {
 /// that lower the pair's sum without raising its larger bin, so it ends, and no bin outgrows the largest.
 class PaddingReducer {
  public:
-  PaddingReducer(std::span<const std::int64_t> lengths, const Limits& limits, std::vector<Bin>& bins)
-      : lengths_(lengths), limits_(limits), bins_(bins) {
+  PaddingReducer(std::span<const std::int64_t> lengths, std::int64_t max_rows, std::int64_t alignment,
+                 std::vector<Bin>& bins)
+      : lengths_(lengths), max_rows_(max_rows), alignment_(alignment), bins_(bins) {
     for (const Bin& bin : bins) tokens_.push_back(tokens_in(lengths, bin));
   }
 
@@ -49,7 +44,7 @@ class PaddingReducer {
   }
 
  private:
-  std::int64_t aligned(std::int64_t tokens) const { return round_up(tokens, limits_.alignment); }
+  std::int64_t aligned(std::int64_t tokens) const { return round_up(tokens, alignment_); }
   std::int64_t length(std::int64_t row) const { return lengths_[static_cast<std::size_t>(row)]; }
 
   bool is_optimal() const {
@@ -63,7 +58,6 @@ class PaddingReducer {
     ++trials_;
     const std::int64_t new_from = tokens_[from] - amount;
     const std::int64_t new_to = tokens_[to] + amount;
-    if (new_to > limits_.tokens || new_from > limits_.tokens) return false;
     if (std::max(aligned(new_from), aligned(new_to)) > std::max(aligned(tokens_[from]), aligned(tokens_[to]))) {
       return false;
     }
@@ -80,7 +74,7 @@ class PaddingReducer {
   bool improve(std::size_t from, std::size_t to) {
     for (std::size_t i = 0; i < bins_[from].size(); ++i) {
       const std::int64_t row = bins_[from][i];
-      if (static_cast<std::int64_t>(bins_[to].size()) < limits_.rows && pays(from, to, length(row))) {
+      if (static_cast<std::int64_t>(bins_[to].size()) < max_rows_ && pays(from, to, length(row))) {
         bins_[to].push_back(row);
         bins_[from].erase(bins_[from].begin() + static_cast<std::ptrdiff_t>(i));
         transfer(from, to, length(row));
@@ -103,7 +97,8 @@ class PaddingReducer {
   }
 
   std::span<const std::int64_t> lengths_;
-  Limits limits_;
+  std::int64_t max_rows_;  ///< of a bin
+  std::int64_t alignment_;
   std::vector<Bin>& bins_;
   std::vector<std::int64_t> tokens_;
   std::int64_t trials_ = 0;
@@ -137,7 +132,7 @@ std::vector<Bin> deal_rows(std::span<const std::int64_t> lengths, int ranks, std
     bins[best].push_back(row);
     room[best] -= lengths[static_cast<std::size_t>(row)];
   }
-  PaddingReducer(lengths, {total, max_rows, alignment}, bins).run();
+  PaddingReducer(lengths, max_rows, alignment, bins).run();
   return bins;
 }
 
@@ -156,7 +151,7 @@ std::vector<Bin> pack_rows(std::span<const std::int64_t> lengths, const Bin& row
     bins[bin].push_back(row);
     room[bin] -= length;
   }
-  PaddingReducer(lengths, {limit, static_cast<std::int64_t>(rows.size()), alignment}, bins).run();
+  PaddingReducer(lengths, static_cast<std::int64_t>(rows.size()), alignment, bins).run();
   std::erase_if(bins, [](const Bin& bin) { return bin.empty(); });
   return bins;
 }

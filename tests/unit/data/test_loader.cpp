@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -215,6 +216,8 @@ TEST_CASE("coalesced passes keep the token limit, and one pass holds what fits")
       const Pass largest = loaders[0].largest_pass();
       CHECK(largest.tokens_count() <= limit);
       CHECK(largest.longest == data.file().longest_row());
+      CHECK(std::adjacent_find(largest.cu_seqlens.begin(), largest.cu_seqlens.end(), std::greater_equal<>()) ==
+            largest.cu_seqlens.end());
       for (std::int64_t k = 0; k < loaders[0].batches_per_epoch(); ++k) {
         const Step step = next_step(loaders);
         CHECK(static_cast<std::int64_t>(step.batches[0].passes.size()) <= loaders[0].max_passes_per_step());

@@ -129,15 +129,21 @@ TEST_CASE("a damaged token file is rebuilt") {
   }
 }
 
-TEST_CASE("processes that build at once do no harm and leave one whole file") {
+TEST_CASE("of processes that start together one builds the file, the others wait and read it") {
   const test::TemporaryFolder folder;
   const Tokenizer tokenizer = sample_tokenizer();
   test::write_file(folder / "rows.json", rows_json(2000));
-  const auto open = [&] { return open_or_build_token_file(folder / "rows.json", tokenizer, 256).file.rows() == 2000; };
+  create_folder(folder / "builders");
+  const auto open = [&] {
+    const OpenedTokenFile opened = open_or_build_token_file(folder / "rows.json", tokenizer, 256);
+    if (opened.built) test::write_file(folder / "builders" / fmt::format("{}", ::getpid()), "");
+    return opened.file.rows() == 2000;
+  };
   std::vector<pid_t> children;
   for (int i = 0; i < 4; ++i) children.push_back(start_child(open));
   for (const pid_t child : children) CHECK(succeeds(child));
-  CHECK(names_in(folder.path()).size() == 2);
+  CHECK(names_in(folder / "builders").size() == 1);
+  CHECK(names_in(folder.path()).size() == 3);  // data, token file and the folder of builders
   CHECK_FALSE(open_or_build_token_file(folder / "rows.json", tokenizer, 256).built);
 }
 
