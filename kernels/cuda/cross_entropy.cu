@@ -7,6 +7,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
@@ -103,13 +104,6 @@ __device__ __forceinline__ void finish_group(const Rows<T>& args, std::int64_t r
 
 constexpr int kStreamThreads = 1024;
 
-__device__ __forceinline__ void copy_async16(void* shared, const void* global) {
-  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
-}
-__device__ __forceinline__ void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-__device__ __forceinline__ void wait_all_but_latest_async() { asm volatile("cp.async.wait_group 1;" ::: "memory"); }
-
 /// 16-bit storage, vocab a multiple of 8. A thread reads only what it copied itself, so the buffers need no barrier.
 template <typename T>
 __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const Rows<T> args) {
@@ -132,7 +126,7 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
   fetch(blockIdx.x, buffer);
   for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, buffer ^= 1) {
     fetch(row + gridDim.x, buffer ^ 1);
-    wait_all_but_latest_async();
+    wait_async<1>();
     const std::int32_t target = args.targets[row];
     auto* to = reinterpret_cast<uint4*>(args.logits + row * args.vocab);
     if (!is_target(args, target)) {

@@ -27,6 +27,8 @@ struct CudaOpsOptions {
 /// Ops on `device` (made by make_cuda_device), for streams of that device. Storage fp32, fp16, bf16.
 /// What the CPU backend checks in tensor memory cannot be checked here without a synchronisation: a token outside the
 /// vocabulary or a position outside the table gives NaN, and a target outside it a NaN loss.
+/// linear_backward_* with `accumulate` into 16 bits: some of cuBLASLt's kernels round the product to 16 bits before
+/// they add the old content, where the contract rounds the sum alone; into fp32 the sum is exact to fp32.
 /// sum_of_squares needs some workspace too (at least 4 KiB; it takes as much as there is).
 std::unique_ptr<Ops> make_cuda_ops(const Device& device, const CudaOpsOptions& options = {});
 

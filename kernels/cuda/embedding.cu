@@ -2,6 +2,7 @@
 // then each row of the table sums its positions in ascending order.
 #include <algorithm>
 
+#include "kernels/cuda/block.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
 
@@ -41,32 +42,49 @@ __global__ void __launch_bounds__(kThreads)
 
 constexpr int kScanThreads = 1024;
 
-/// start[v] = sum of counts before v, v in [0, vocab_size]; counts become cursors, starting there too. One block.
+/// Sum over the lanes before this one, itself included.
+__device__ __forceinline__ std::int32_t inclusive_warp_scan(std::int32_t x, int lane) {
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const std::int32_t before = __shfl_up_sync(kAllLanes, x, offset);
+    if (lane >= offset) x += before;
+  }
+  return x;
+}
+
+/// start[v] = sum of counts before v, v in [0, vocab_size]; counts become cursors, starting there too. One block, a
+/// contiguous share for each warp.
 __global__ void __launch_bounds__(kScanThreads)
     scan_counts_kernel(std::int32_t* counts, std::int64_t vocab_size, std::int32_t* start) {
-  __shared__ std::int32_t totals[kScanThreads];
-  const int thread = static_cast<int>(threadIdx.x);
-  const std::int64_t share = (vocab_size + kScanThreads - 1) / kScanThreads;
-  const std::int64_t first = min(share * thread, vocab_size);
+  constexpr int kWarps = kScanThreads / 32;
+  static_assert(kWarps == 32, "one warp scans the warps' totals");
+  __shared__ std::int32_t totals[kWarps];
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const std::int64_t share = (vocab_size + kScanThreads - 1) / kScanThreads * 32;
+  const std::int64_t first = min(share * warp, vocab_size);
   const std::int64_t last = min(first + share, vocab_size);
   std::int32_t mine = 0;
-  for (std::int64_t v = first; v < last; ++v) mine += counts[v];
-  totals[thread] = mine;
+#pragma unroll 8
+  for (std::int64_t v = first + lane; v < last; v += 32) mine += counts[v];
+  mine = __reduce_add_sync(kAllLanes, mine);
+  if (lane == 0) totals[warp] = mine;
   __syncthreads();
-  for (int offset = 1; offset < kScanThreads; offset *= 2) {
-    const std::int32_t before = thread >= offset ? totals[thread - offset] : 0;
-    __syncthreads();
-    totals[thread] += before;
-    __syncthreads();
+  if (warp == 0) totals[lane] = inclusive_warp_scan(totals[lane], lane);
+  __syncthreads();
+  std::int32_t position = totals[warp] - mine;
+#pragma unroll 8
+  for (std::int64_t base = first; base < last; base += 32) {
+    const std::int64_t v = base + lane;
+    const std::int32_t count = v < last ? counts[v] : 0;
+    const std::int32_t inclusive = inclusive_warp_scan(count, lane);
+    if (v < last) {
+      start[v] = position + inclusive - count;
+      counts[v] = position + inclusive - count;
+    }
+    position += __shfl_sync(kAllLanes, inclusive, 31);
   }
-  std::int32_t position = totals[thread] - mine;
-  for (std::int64_t v = first; v < last; ++v) {
-    const std::int32_t count = counts[v];
-    start[v] = position;
-    counts[v] = position;
-    position += count;
-  }
-  if (thread == kScanThreads - 1) start[vocab_size] = totals[thread];
+  if (threadIdx.x == 0) start[vocab_size] = totals[kWarps - 1];
 }
 
 /// Puts every position into its token's range, in whatever order the atomics give.
@@ -79,38 +97,33 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// Sorts inside each range: a position's place is the number of smaller ones, whatever the order was.
+/// Sorts inside each range, a warp a position: its place is the number of smaller ones, whatever the order was.
 __global__ void __launch_bounds__(kThreads)
     rank_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
                           const std::int32_t* start, const std::int32_t* unsorted, std::int32_t* sorted) {
-  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const std::int64_t t = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
   if (t >= count || !in_vocabulary(tokens[t], vocab_size)) return;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int32_t first = start[tokens[t]];
   const std::int32_t last = start[tokens[t] + 1];
-  std::int32_t rank = 0;
+  unsigned smaller = 0;
 #pragma unroll 4
-  for (std::int32_t i = first; i < last; ++i) rank += unsorted[i] < t ? 1 : 0;
-  sorted[first + rank] = static_cast<std::int32_t>(t);
+  for (std::int32_t i = first + lane; i < last; i += 32) smaller += unsorted[i] < t ? 1 : 0;
+  smaller = __reduce_add_sync(kAllLanes, smaller);
+  if (lane == 0) sorted[first + static_cast<std::int32_t>(smaller)] = static_cast<std::int32_t>(t);
 }
 
-/// A thread: N columns of one row of the table. Rows of grad_output are loaded eight ahead of the additions.
-template <typename G, typename D, int N>
-__global__ void __launch_bounds__(kThreads)
-    sum_rows_kernel(const G* grad_output, const std::int32_t* start, const std::int32_t* sorted, D* grad_table,
-                    std::int64_t hidden_size, int chunks, bool accumulate) {
-  const std::int64_t row = blockIdx.x / static_cast<unsigned>(chunks);
-  const std::int64_t column =
-      (static_cast<std::int64_t>(blockIdx.x % static_cast<unsigned>(chunks)) * kThreads + threadIdx.x) * N;
-  const std::int32_t first = start[row];
-  const std::int32_t last = start[row + 1];
-  if (column >= hidden_size || (accumulate && first == last)) return;
+/// The sum over positions [first, last) of N columns, in order; rows of grad_output are loaded eight ahead of the
+/// additions.
+template <typename G, int N>
+__device__ __forceinline__ void sum_positions(const G* columns, const std::int32_t* sorted, std::int32_t first,
+                                              std::int32_t last, std::int64_t hidden_size, float (&total)[N]) {
   constexpr int kAhead = 8;
-  float total[N] = {};
   std::int32_t i = first;
   for (; i + kAhead <= last; i += kAhead) {
     float x[kAhead][N];
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) load<G, N>(grad_output + sorted[i + a] * hidden_size + column, x[a]);
+    for (int a = 0; a < kAhead; ++a) load<G, N>(columns + sorted[i + a] * hidden_size, x[a]);
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
 #pragma unroll
@@ -119,18 +132,45 @@ __global__ void __launch_bounds__(kThreads)
   }
   for (; i < last; ++i) {
     float x[N];
-    load<G, N>(grad_output + sorted[i] * hidden_size + column, x);
+    load<G, N>(columns + sorted[i] * hidden_size, x);
 #pragma unroll
     for (int c = 0; c < N; ++c) total[c] += x[c];
   }
-  D* to = grad_table + row * hidden_size + column;
-  if (accumulate) {
-    float old[N];
-    load<D, N>(to, old);
+}
+
+constexpr int kRowsPerBlock = 8;
+
+/// A thread: N columns of eight rows of the table, whose ranges are read at once. The rows lie a stride apart, since
+/// frequent tokens are often neighbours.
+template <typename G, typename D, int N>
+__global__ void __launch_bounds__(kThreads)
+    sum_rows_kernel(const G* grad_output, const std::int32_t* start, const std::int32_t* sorted, D* grad_table,
+                    std::int64_t hidden_size, std::int64_t vocab_size, bool accumulate) {
+  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * N;
+  if (column >= hidden_size) return;
+  std::int32_t first[kRowsPerBlock];
+  std::int32_t last[kRowsPerBlock];
 #pragma unroll
-    for (int c = 0; c < N; ++c) total[c] += old[c];
+  for (int r = 0; r < kRowsPerBlock; ++r) {
+    const std::int64_t row = blockIdx.x + static_cast<std::int64_t>(r) * gridDim.x;
+    first[r] = row < vocab_size ? start[row] : 0;
+    last[r] = row < vocab_size ? start[row + 1] : 0;
   }
-  store<D, N>(to, total);
+#pragma unroll
+  for (int r = 0; r < kRowsPerBlock; ++r) {
+    const std::int64_t row = blockIdx.x + static_cast<std::int64_t>(r) * gridDim.x;
+    if (row >= vocab_size || (accumulate && first[r] == last[r])) continue;
+    float total[N] = {};
+    if (first[r] < last[r]) sum_positions<G, N>(grad_output + column, sorted, first[r], last[r], hidden_size, total);
+    D* to = grad_table + row * hidden_size + column;
+    if (accumulate) {
+      float old[N];
+      load<D, N>(to, old);
+#pragma unroll
+      for (int c = 0; c < N; ++c) total[c] += old[c];
+    }
+    store<D, N>(to, total);
+  }
 }
 
 struct Sorted {
@@ -153,17 +193,19 @@ Sorted sort_positions(const EmbeddingBackward& args, const Launch& launch) {
   scan_counts_kernel<<<1, kScanThreads, 0, launch.stream>>>(cursors, vocab, start);
   if (blocks > 0) {
     scatter_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors, unsorted);
-    rank_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, start, unsorted, sorted);
+    rank_positions_kernel<<<static_cast<unsigned>(ceil_div(count, kThreads / 32)), kThreads, 0, launch.stream>>>(
+        tokens, count, vocab, start, unsorted, sorted);
   }
   return {start, sorted};
 }
 
 template <typename G, typename D, int N>
 void sum_rows(const EmbeddingBackward& args, const Sorted& sorted, const Launch& launch) {
-  const std::int64_t chunks = ceil_div(args.hidden_size, kThreads * N);
-  sum_rows_kernel<G, D, N><<<static_cast<unsigned>(args.vocab_size * chunks), kThreads, 0, launch.stream>>>(
-      pointer<G>(args.grad_output), sorted.start, sorted.positions, pointer<D>(args.grad_table), args.hidden_size,
-      static_cast<int>(chunks), args.accumulate);
+  const dim3 blocks(static_cast<unsigned>(ceil_div(args.vocab_size, kRowsPerBlock)),
+                    static_cast<unsigned>(ceil_div(args.hidden_size, kThreads * N)));
+  sum_rows_kernel<G, D, N><<<blocks, kThreads, 0, launch.stream>>>(pointer<G>(args.grad_output), sorted.start,
+                                                                   sorted.positions, pointer<D>(args.grad_table),
+                                                                   args.hidden_size, args.vocab_size, args.accumulate);
 }
 
 template <typename Unit>

@@ -2,6 +2,7 @@
 // block leaves one row of partial sums, and a second kernel adds those in order.
 #include <algorithm>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
@@ -33,94 +34,108 @@ struct Rows {
   int hidden;
 };
 
-template <typename T, int kPacks, bool kResidual>
-struct RowData {
-  Pack<T, kPackOf<T>> g[kPacks];
-  Pack<T, kPackOf<T>> x[kPacks];
-  Pack<T, kPackOf<T>> residual[kResidual ? kPacks : 1];
-  float rstd;
-};
+constexpr int kStages = 3;  // rows under way: one being worked on, two on their way
 
-template <typename T, int kThreads, int kPacks, bool kResidual>
-__device__ __forceinline__ void load_row(const Rows<T>& args, std::int64_t row, RowData<T, kPacks, kResidual>& data) {
-  constexpr int N = kPackOf<T>;
-  const std::int64_t offset = row * args.hidden;
-#pragma unroll
-  for (int p = 0; p < kPacks; ++p) {
-    const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
-    if (pack < args.hidden / N) {
-      data.g[p] = load_pack<T, N>(args.grad_output + offset + pack * N);
-      data.x[p] = load_pack<T, N>(args.input + offset + pack * N);
-      if constexpr (kResidual) data.residual[p] = load_pack<T, N>(args.grad_residual + offset + pack * N);
-    }
-  }
-  data.rstd = args.rstd[row];
+/// Shared memory of rows_kernel: kStages rows of two or three tensors.
+template <typename T>
+std::size_t stage_bytes(const Rows<T>& rows) {
+  const int tensors = rows.grad_residual != nullptr ? 3 : 2;
+  return static_cast<std::size_t>(kStages * tensors * rows.hidden) * sizeof(T);
 }
 
+/// A thread works on the packs that it copied itself, so the only barrier is that of the sum over the row.
 template <typename T, int kThreads, int kPacks, bool kResidual>
-__global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
+__global__ void __launch_bounds__(kThreads, kThreads* kPacks <= 512 ? 2 : 1) rows_kernel(const Rows<T> args) {
   constexpr int N = kPackOf<T>;
+  constexpr int kTensors = kResidual ? 3 : 2;
+  extern __shared__ uint4 stages[];  // [kStages][kTensors][packs]
   __shared__ float parts[2][kThreads / 32];
   const int packs = args.hidden / N;
+  const int thread = static_cast<int>(threadIdx.x);
+
+  const auto fetch = [&](std::int64_t row, int stage) {
+    if (row < args.rows) {
+      const std::int64_t offset = row * args.hidden;
+      uint4* to = stages + stage * kTensors * packs;
+#pragma unroll
+      for (int p = 0; p < kPacks; ++p) {
+        const int pack = thread + p * kThreads;
+        if (pack < packs) {
+          copy_async16(to + pack, args.grad_output + offset + pack * N);
+          copy_async16(to + packs + pack, args.input + offset + pack * N);
+          if constexpr (kResidual) copy_async16(to + 2 * packs + pack, args.grad_residual + offset + pack * N);
+        }
+      }
+    }
+    commit_async();
+  };
+
   Pack<T, N> weight[kPacks];
   float grad_weight[kPacks][N] = {};
+  std::int64_t row = blockIdx.x;
+#pragma unroll
+  for (int s = 0; s < kStages - 1; ++s) fetch(row + s * gridDim.x, s);
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
-    const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
+    const int pack = thread + p * kThreads;
     if (pack < packs) weight[p] = load_pack<T, N>(args.weight + pack * N);
   }
-  RowData<T, kPacks, kResidual> next;
-  std::int64_t row = blockIdx.x;
-  load_row<T, kThreads>(args, row, next);
+  int stage = 0;
   for (int buffer = 0; row < args.rows; row += gridDim.x, buffer ^= 1) {
-    const RowData<T, kPacks, kResidual> now = next;
-    if (row + gridDim.x < args.rows) load_row<T, kThreads>(args, row + gridDim.x, next);  // in flight meanwhile
+    const int free_stage = stage == 0 ? kStages - 1 : stage - 1;  // the one that the previous row left
+    fetch(row + (kStages - 1) * gridDim.x, free_stage);
+    const float rstd = args.rstd[row];
+    wait_async<kStages - 1>();
+    const auto* data = reinterpret_cast<const Pack<T, N>*>(stages + stage * kTensors * packs);
     float projection = 0.0F;
 #pragma unroll
     for (int p = 0; p < kPacks; ++p) {
-      if (static_cast<int>(threadIdx.x) + p * kThreads >= packs) continue;
+      const int pack = thread + p * kThreads;
+      if (pack >= packs) continue;
       float g[N];
       float x[N];
       float w[N];
-      unpack(now.g[p], g);
-      unpack(now.x[p], x);
+      unpack(data[pack], g);
+      unpack(data[packs + pack], x);
       unpack(weight[p], w);
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         const float product = g[i] * x[i];
-        grad_weight[p][i] = fmaf(product, now.rstd, grad_weight[p][i]);
+        grad_weight[p][i] = fmaf(product, rstd, grad_weight[p][i]);
         projection = fmaf(product, w[i], projection);
       }
     }
     projection = block_sum<kThreads>(projection, parts[buffer]) / static_cast<float>(args.hidden);
-    const float factor = now.rstd * now.rstd * projection;
+    const float factor = rstd * rstd * projection;
 #pragma unroll
     for (int p = 0; p < kPacks; ++p) {
-      const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
+      const int pack = thread + p * kThreads;
       if (pack >= packs) continue;
       float g[N];
       float x[N];
       float w[N];
       float dx[N];
-      unpack(now.g[p], g);
-      unpack(now.x[p], x);
+      unpack(data[pack], g);
+      unpack(data[packs + pack], x);
       unpack(weight[p], w);
 #pragma unroll
-      for (int i = 0; i < N; ++i) dx[i] = now.rstd * (w[i] * g[i] - x[i] * factor);
+      for (int i = 0; i < N; ++i) dx[i] = rstd * (w[i] * g[i] - x[i] * factor);
       if constexpr (kResidual) {
         float residual[N];
-        unpack(now.residual[p], residual);
+        unpack(data[2 * packs + pack], residual);
 #pragma unroll
         for (int i = 0; i < N; ++i) dx[i] += residual[i];
       }
       store<T, N>(args.grad_input + row * args.hidden + pack * N, dx);
     }
+    stage = stage == kStages - 1 ? 0 : stage + 1;
   }
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
-    const int pack = static_cast<int>(threadIdx.x) + p * kThreads;
-    if (pack < packs)
+    const int pack = thread + p * kThreads;
+    if (pack < packs) {
       store<float, N>(args.partial + static_cast<std::int64_t>(blockIdx.x) * args.hidden + pack * N, grad_weight[p]);
+    }
   }
 }
 
@@ -181,17 +196,18 @@ __global__ void __launch_bounds__(32 * kStrata)
 
 template <typename T, int kThreads, int kPacks>
 void launch_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
-  if (rows.grad_residual != nullptr) {
-    rows_kernel<T, kThreads, kPacks, true><<<blocks, kThreads, 0, launch.stream>>>(rows);
-  } else {
-    rows_kernel<T, kThreads, kPacks, false><<<blocks, kThreads, 0, launch.stream>>>(rows);
-  }
+  const auto kernel =
+      rows.grad_residual != nullptr ? rows_kernel<T, kThreads, kPacks, true> : rows_kernel<T, kThreads, kPacks, false>;
+  const std::size_t shared = stage_bytes(rows);
+  LLAMA_ZERO_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
+  kernel<<<blocks, kThreads, shared, launch.stream>>>(rows);
 }
 
 template <typename T>
 void walk_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
   const int packs = rows.hidden / kPackOf<T>;
   const bool vectorised = rows.hidden % kPackOf<T> == 0 && packs <= 512 * 2 &&
+                          stage_bytes(rows) + 1024 <= launch.shared_memory_block &&
                           aligned16(rows.grad_output, rows.input, rows.weight, rows.grad_residual, rows.grad_input);
   if (!vectorised) {
     any_rows_kernel<T><<<blocks, kAnyThreads, 0, launch.stream>>>(rows);

@@ -62,12 +62,13 @@ struct Pair {
 /// is the tensor's view there; the GPU's two results must have the same bits, and bytes around tensors must not change.
 class Case {
  public:
-  /// All tensors lie `shift` elements off their natural 256-byte boundary on the GPU (0: aligned).
+  /// Floating tensors lie `shift` elements off their natural 256-byte boundary on the GPU (0: aligned).
   explicit Case(std::int64_t shift = 0) : shift_(shift) {}
 
   Pair& tensor(Tensor initial) {
     Pair pair;
-    pair.buffer = std::make_unique<GpuBuffer>(initial.dtype(), initial.numel(), shift_);
+    pair.buffer =
+        std::make_unique<GpuBuffer>(initial.dtype(), initial.numel(), is_floating(initial.dtype()) ? shift_ : 0);
     pair.initial = std::move(initial);
     return pairs_.emplace_back(std::move(pair));
   }
@@ -87,8 +88,7 @@ class Case {
   template <typename Op>
   void run(const Op& op, Ops* gpu_ops = nullptr) {
     for (Pair& pair : pairs_) pair.cpu = pair.initial;
-    cpu_workspace_.resize(kCpuWorkspaceBytes);
-    cpu_.ops().set_workspace({cpu_workspace_.data(), static_cast<std::int64_t>(cpu_workspace_.size()), DType::kU8});
+    cpu_.ops().set_workspace(cpu_workspace());
     op([](Pair& pair) { return pair.cpu.view(); }, cpu_.ops(), cpu_.stream());
     run_gpu(op, gpu_ops);
     std::vector<Tensor> first;
@@ -101,7 +101,11 @@ class Case {
   }
 
  private:
-  static constexpr std::size_t kCpuWorkspaceBytes = std::size_t{64} << 20U;
+  /// One for all cases: touching that much new memory for each would take most of the time.
+  static View cpu_workspace() {
+    static std::vector<std::byte> memory(std::size_t{64} << 20U);
+    return {memory.data(), static_cast<std::int64_t>(memory.size()), DType::kU8};
+  }
 
   template <typename Op>
   void run_gpu(const Op& op, Ops* gpu_ops) {
@@ -121,7 +125,6 @@ class Case {
   std::uint64_t seed_ = 0;
   std::deque<Pair> pairs_;
   Cpu cpu_{2};
-  std::vector<std::byte> cpu_workspace_;
 };
 
 /// Documents on both sides: `on(side)` is the struct for the side's views.

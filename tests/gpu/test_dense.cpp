@@ -170,8 +170,11 @@ GPU_TEST_CASE("linear backward agrees with the CPU, accumulating and not, into 1
                 {shape.rows, shape.in, shape.out, side(grad), side(input), side(*target), accumulate}, s);
           }
         });
-        grad_input.check_close("grad_input", 0.0, product_bound(shape.out));
-        grad_weight.check_close("grad_weight", 0.0, product_bound(shape.rows));
+        // Some of cuBLASLt's kernels round a 16-bit product before they add the old content (cuda_ops.h).
+        const double rounded = accumulate && dtype != DType::kF32 ? unit_roundoff(dtype) : 0.0;
+        const auto largest = [](std::int64_t terms) { return 6.0 * std::sqrt(static_cast<double>(terms)); };
+        grad_input.check_close("grad_input", 0.0, product_bound(shape.out) + rounded * largest(shape.out));
+        grad_weight.check_close("grad_weight", 0.0, product_bound(shape.rows) + rounded * largest(shape.rows));
         grad_weight32.check_close("grad_weight in fp32", 0.0, product_bound(shape.rows));
       }
     }

@@ -1,0 +1,10 @@
+#include "kernels/cuda/attention/flash_launch.cuh"
+
+namespace llama_zero::cuda {
+
+template void flash_forward<128>(const FlashCall<__half>&, const Launch&);
+template void flash_forward<128>(const FlashCall<__nv_bfloat16>&, const Launch&);
+template void flash_backward<128>(const FlashCall<__half>&, const Launch&);
+template void flash_backward<128>(const FlashCall<__nv_bfloat16>&, const Launch&);
+
+}  // namespace llama_zero::cuda

@@ -1,0 +1,62 @@
+// Tile sizes of the flash kernels for each width, and their launches. Included by one file a width, which compiles
+// them.
+#pragma once
+
+#include "kernels/cuda/attention/flash_forward.cuh"
+#include "kernels/cuda/attention/flash_grad_key_value.cuh"
+#include "kernels/cuda/attention/flash_grad_query.cuh"
+#include "kernels/cuda/attention/flash_width.cuh"
+
+namespace llama_zero::cuda {
+
+template <int kWidth>
+struct FlashTiles;
+
+template <>
+struct FlashTiles<64> {
+  using Forward = ForwardTile<64, 4, 2, 64, 3>;
+  using GradQuery = QueryTile<64, 4, 2, 64, 32, 3>;
+  using GradKeyValue = KeyValueTile<64, 4, 1, 2, 64, 32, 2>;
+};
+
+template <>
+struct FlashTiles<128> {
+  using Forward = ForwardTile<128, 4, 2, 64, 2>;
+  using GradQuery = QueryTile<128, 4, 2, 32, 32, 2>;
+  using GradKeyValue = KeyValueTile<128, 4, 2, 2, 64, 32, 1>;
+};
+
+template <>
+struct FlashTiles<256> {
+  using Forward = ForwardTile<256, 8, 1, 32, 1>;
+  using GradQuery = QueryTile<256, 4, 1, 32, 32, 1>;
+  using GradKeyValue = KeyValueTile<256, 4, 2, 1, 32, 16, 1>;
+};
+
+template <typename Tile, typename T>
+void launch_flash(const char* op, void (*kernel)(FlashCall<T>), const FlashCall<T>& call, int heads,
+                  const Launch& launch) {
+  require(Tile::kShared <= launch.shared_memory_block,
+          "{}: flash attention needs {} bytes of shared memory a block at head_dim {}, this GPU has {}", op,
+          Tile::kShared, call.head_dim, launch.shared_memory_block);
+  LLAMA_ZERO_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kShared));
+  const dim3 blocks(static_cast<unsigned>(ceil_div(call.tokens, Tile::kRows)), static_cast<unsigned>(heads));
+  kernel<<<blocks, Tile::kThreads, Tile::kShared, launch.stream>>>(call);
+  check_launch(op);
+}
+
+template <int kWidth, typename T>
+void flash_forward(const FlashCall<T>& call, const Launch& launch) {
+  using Tile = typename FlashTiles<kWidth>::Forward;
+  launch_flash<Tile>("attention_forward", flash_forward_kernel<T, Tile>, call, call.query_heads, launch);
+}
+
+template <int kWidth, typename T>
+void flash_backward(const FlashCall<T>& call, const Launch& launch) {
+  using Query = typename FlashTiles<kWidth>::GradQuery;
+  using KeyValue = typename FlashTiles<kWidth>::GradKeyValue;
+  launch_flash<Query>("attention_backward", flash_grad_query_kernel<T, Query>, call, call.query_heads, launch);
+  launch_flash<KeyValue>("attention_backward", flash_grad_key_value_kernel<T, KeyValue>, call, call.kv_heads, launch);
+}
+
+}  // namespace llama_zero::cuda

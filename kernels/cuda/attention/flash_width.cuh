@@ -1,0 +1,15 @@
+// The launches of flash attention that flash_64.cu, flash_128.cu and flash_256.cu compile: for head_dim up to kWidth.
+#pragma once
+
+#include "kernels/cuda/attention/flash_call.cuh"
+#include "kernels/cuda/launch.h"
+
+namespace llama_zero::cuda {
+
+/// kWidth is 64, 128 or 256; T is __half or __nv_bfloat16; all tensors are aligned to 16 bytes.
+template <int kWidth, typename T>
+void flash_forward(const FlashCall<T>& call, const Launch& launch);
+template <int kWidth, typename T>
+void flash_backward(const FlashCall<T>& call, const Launch& launch);
+
+}  // namespace llama_zero::cuda
