@@ -21,7 +21,7 @@ struct FlashTiles<64> {
 
 template <>
 struct FlashTiles<128> {
-  using Forward = ForwardTile<128, 4, 2, 64, 2>;
+  using Forward = ForwardTile<128, 4, 2, 32, 2>;
   using GradQuery = QueryTile<128, 4, 2, 32, 32, 2>;
   using GradKeyValue = KeyValueTile<128, 4, 2, 2, 64, 32, 1>;
 };
