@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,10 @@ std::string error_of(std::vector<const char*> arguments) {
   return "";
 }
 
-const ConfigOverride* find(const CommandLine& line, const std::string& key) {
+std::optional<ConfigOverride> find(const CommandLine& line, const std::string& key) {
   const auto& overrides = line.train.flags.overrides;
   const auto found = std::ranges::find(overrides, key, &ConfigOverride::key);
-  return found == overrides.end() ? nullptr : &*found;
+  return found == overrides.end() ? std::nullopt : std::optional(*found);
 }
 
 }  // namespace
@@ -62,9 +63,9 @@ TEST_CASE("every key of the llama_zero section is a flag") {
     std::ranges::replace(flag, '_', '-');
     const bool is_bool = key.type == ValueType::kBool;
     const CommandLine line = is_bool ? parse({flag.c_str()}) : parse({flag.c_str(), "7"});
-    const ConfigOverride* override_ = find(line, std::string(key.path));
+    const std::optional<ConfigOverride> override_ = find(line, std::string(key.path));
     INFO(flag);
-    REQUIRE(override_ != nullptr);
+    REQUIRE(override_.has_value());
     CHECK(override_->value == (is_bool ? "true" : "7"));
     CHECK(override_->flag == flag);
     CHECK(override_->verbatim == (key.type == ValueType::kString));
@@ -73,13 +74,13 @@ TEST_CASE("every key of the llama_zero section is a flag") {
 }
 
 TEST_CASE("bool flags can be turned off") {
-  CHECK(find(parse({"--no-coalesce"}), "llama_zero.coalesce")->value == "false");
-  CHECK(find(parse({"--coalesce=false"}), "llama_zero.coalesce")->value == "false");
+  CHECK(find(parse({"--no-coalesce"}), "llama_zero.coalesce").value().value == "false");
+  CHECK(find(parse({"--coalesce=false"}), "llama_zero.coalesce").value().value == "false");
 }
 
 TEST_CASE("--micro-batch replaces the micro batch of the config") {
-  const ConfigOverride* micro = find(parse({"--micro-batch", "4"}), "train_micro_batch_size_per_gpu");
-  REQUIRE(micro != nullptr);
+  const std::optional<ConfigOverride> micro = find(parse({"--micro-batch", "4"}), "train_micro_batch_size_per_gpu");
+  REQUIRE(micro.has_value());
   CHECK(micro->value == "4");
   CHECK(error_of({"--micro-batch", "0"}) != "");
 }
