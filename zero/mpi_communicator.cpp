@@ -70,8 +70,6 @@ class Transfers {
     });
   }
 
-  void barrier() { check_mpi(MPI_Ibarrier(comm_, add(-1, -1)), where_); }
-
   /// Polls until all are done. Throws Error after the deadline, naming the peers whose part is open.
   void finish() {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_);
@@ -97,8 +95,8 @@ class Transfers {
 
  private:
   struct Operation {
-    int peer = -1;            ///< -1: all
-    int expected_bytes = -1;  ///< of a receive
+    int peer = 0;
+    int expected_bytes = -1;  ///< of a receive; -1: a send
   };
 
   template <typename Issue>
@@ -135,24 +133,10 @@ class Transfers {
   std::vector<int> open_peers() const {
     std::vector<int> peers;
     for (std::size_t i = 0; i < requests_.size(); ++i) {
-      if (requests_[i] != MPI_REQUEST_NULL && operations_[i].peer >= 0) peers.push_back(operations_[i].peer);
+      if (requests_[i] != MPI_REQUEST_NULL) peers.push_back(operations_[i].peer);
     }
-    if (peers.empty()) return others();
     std::sort(peers.begin(), peers.end());
     peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
-    return peers;
-  }
-
-  // A barrier does not tell who is late.
-  std::vector<int> others() const {
-    int rank = 0;
-    int size = 1;
-    MPI_Comm_rank(comm_, &rank);
-    MPI_Comm_size(comm_, &size);
-    std::vector<int> peers;
-    for (int r = 0; r < size; ++r) {
-      if (r != rank) peers.push_back(r);
-    }
     return peers;
   }
 
@@ -161,7 +145,7 @@ class Transfers {
     for (std::size_t i = 0; i < requests_.size(); ++i) {
       if (requests_[i] == MPI_REQUEST_NULL) continue;
       if (operations_[i].expected_bytes >= 0) MPI_Cancel(&requests_[i]);
-      if (operations_[i].peer >= 0) MPI_Request_free(&requests_[i]);
+      MPI_Request_free(&requests_[i]);
     }
   }
 
@@ -241,10 +225,15 @@ class MpiCommunicator final : public Communicator {
     staging_->close(buffer, stream);
   }
 
+  // A byte from each to each: unlike MPI's barrier it tells who is late.
   void do_barrier() override {
-    Transfers transfers(comm_, where("barrier"), timeout_);
-    transfers.barrier();
-    transfers.finish();
+    std::vector<std::uint8_t> arrivals(static_cast<std::size_t>(size_));
+    const View all = View::of<std::uint8_t>(arrivals);
+    const std::uint8_t here = 1;
+    exchange("barrier", [&](Transfers& transfers, int peer) {
+      transfers.recv(all.slice(peer, 1), peer, kCollectiveTag);
+      transfers.send(ConstView::of<std::uint8_t>({&here, 1}), peer, kCollectiveTag);
+    });
   }
 
  private:

@@ -49,22 +49,18 @@ class ThreadWorld {
     std::unique_lock lock(mutex_);
     throw_if_failed();
     posts_[index(rank)] = post;
-    here_[index(rank)] = true;
-    const std::uint64_t meeting = meeting_;
-    if (++arrived_ == size_) {
-      check_agreement();
-      arrived_ = 0;
-      here_.assign(here_.size(), false);
-      meeting_ += 1;
-      changed_.notify_all();
-      throw_if_failed();
-      return;
-    }
-    wait(
-        lock, [&] { return meeting_ != meeting; }, where, [&] { return missing_ranks(); });
+    gather(lock, rank, where);
   }
 
-  /// The post that `rank` brought to the last meeting; valid until the caller's next meet.
+  /// Returns when all ranks have read what they need of each other's posts. Leaves the posts alone: others still read
+  /// them.
+  void part(int rank, const std::string& where) {
+    std::unique_lock lock(mutex_);
+    throw_if_failed();
+    gather(lock, rank, where);
+  }
+
+  /// The post that `rank` brought to the last meeting; valid until the caller parts.
   const Post& post_of(int rank) const { return posts_[index(rank)]; }
 
   void send(int source, int destination, ConstView buffer, const std::string& where) {
@@ -107,6 +103,22 @@ class ThreadWorld {
 
  private:
   static std::size_t index(int rank) { return static_cast<std::size_t>(rank); }
+
+  void gather(std::unique_lock<std::mutex>& lock, int rank, const std::string& where) {
+    here_[index(rank)] = true;
+    const std::uint64_t meeting = meeting_;
+    if (++arrived_ == size_) {
+      check_agreement();
+      arrived_ = 0;
+      here_.assign(here_.size(), false);
+      meeting_ += 1;
+      changed_.notify_all();
+      throw_if_failed();
+      return;
+    }
+    wait(
+        lock, [&] { return meeting_ != meeting; }, where, [&] { return missing_ranks(); });
+  }
 
   template <typename Done, typename Missing>
   void wait(std::unique_lock<std::mutex>& lock, Done done, const std::string& where, Missing missing) {
@@ -216,7 +228,7 @@ class ThreadCommunicator final : public Communicator {
     const std::string place = where(post.operation);
     world_->meet(rank_, post, place);
     copy();
-    world_->meet(rank_, post, place);
+    world_->part(rank_, place);
   }
 
   std::shared_ptr<ThreadWorld> world_;
