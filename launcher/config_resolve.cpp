@@ -148,13 +148,13 @@ void resolve_precision(ConfigValues& values, const std::string& precision, Train
 void resolve_optimizer(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config) {
   OptimizerConfig& optimizer = config.optimizer;
   optimizer.type = values.optimizer_type();
-  const bool stated = values.has_section("optimizer");
+  const bool stated = values.is_set("optimizer.type");  // without a type DeepSpeed builds no optimizer
   if (!stated) config.notes.push_back("no optimizer in the config: AdamW, as Hugging Face's Trainer");
   const auto fill_auto = [&](std::string_view key, JsonValue::Data value, const std::string& why) {
     if (values.is_auto(key)) values.fill(key, std::move(value), "auto: " + why);
   };
   constexpr std::string_view kLr = "optimizer.params.lr";
-  if (values.is_auto(kLr) || !stated) {
+  if (values.is_auto(kLr) || (!stated && !values.is_set(kLr))) {
     const double lr = facts.imported_model ? 2e-5 : facts.preset_learning_rate;
     values.fill(kLr, lr, facts.imported_model ? "auto: an imported model's" : "auto: the preset's");
   }

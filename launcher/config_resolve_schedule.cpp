@@ -34,7 +34,7 @@ class ScheduleResolver {
 
   void linear() {
     schedule_.type = ScheduleType::kLinear;
-    if (!values_.has_section("scheduler")) {
+    if (!values_.is_set("scheduler.type")) {
       config_.notes.push_back(
           "no scheduler in the config: linear decay to 0 without warmup, as Hugging Face's Trainer");
     }

@@ -33,7 +33,6 @@ class ConfigValues {
   /// effect here that ask for something, become warnings.
   ConfigValues(const JsonValue& root, std::string_view source, std::vector<std::string>& warnings);
 
-  bool has_section(std::string_view path) const { return root_.find(path) != nullptr && !root_.find(path)->is_null(); }
   /// Optimizer and scheduler as the table spells them; the table's default where the config says nothing.
   const std::string& optimizer_type() const { return optimizer_type_; }
   const std::string& scheduler_type() const { return scheduler_type_; }

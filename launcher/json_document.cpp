@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -33,9 +34,11 @@ class Blanker {
         blank_block_comment();
       } else {
         see(c);
+        match_bracket(c);
         ++at_;
       }
     }
+    if (!open_.empty()) fail_at(open_.back(), fmt::format("this '{}' is not closed", text_[open_.back()]));
   }
 
  private:
@@ -54,6 +57,21 @@ class Blanker {
     const bool after_value = last_ != '\0' && last_ != '{' && last_ != '[' && last_ != ',' && last_ != ':';
     comma_ = c == ',' && after_value ? at_ : kNone;
     last_ = c;
+  }
+
+  void match_bracket(char c) {
+    if (c == '{' || c == '[') open_.push_back(at_);
+    if (c != '}' && c != ']') return;
+    if (open_.empty()) fail_at(at_, fmt::format("this '{}' closes nothing", c));
+    const char opening = text_[open_.back()];
+    if (opening != (c == '}' ? '{' : '[')) {
+      fail_at(at_, fmt::format("this '{}' cannot close the '{}' of line {}", c, opening, line_at(open_.back())));
+    }
+    open_.pop_back();
+  }
+
+  std::ptrdiff_t line_at(std::size_t offset) const {
+    return 1 + std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(offset), '\n');
   }
 
   void skip_string() {
@@ -82,8 +100,9 @@ class Blanker {
   std::string& text_;
   std::string_view name_;
   std::size_t at_ = 0;
-  std::size_t comma_ = kNone;  // a comma that is trailing if a closing bracket comes next
-  char last_ = '\0';           // last character that counts
+  std::vector<std::size_t> open_;  // brackets waiting for their closing one
+  std::size_t comma_ = kNone;      // a comma that is trailing if a closing bracket comes next
+  char last_ = '\0';               // last character that counts
 };
 
 /// Builds the tree from simdjson's forward-only document.
@@ -178,9 +197,12 @@ class TreeBuilder {
         out.data = flag;
         break;
       }
-      case ondemand::json_type::null:
-        check(value.is_null() ? simdjson::SUCCESS : simdjson::INCORRECT_TYPE, offset);
+      case ondemand::json_type::null: {
+        bool null = false;
+        check(simdjson::simdjson_result<bool>(value.is_null()).get(null), offset);
+        check(null ? simdjson::SUCCESS : simdjson::INCORRECT_TYPE, offset);
         break;
+      }
     }
     out.line = line_of(offset);
     return out;
