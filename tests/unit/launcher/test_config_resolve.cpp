@@ -141,6 +141,35 @@ TEST_CASE("no config at all is stage 0 in fp16 with Hugging Face's values, and s
   CHECK(c.checkpointing == ActivationCheckpointing::kSelective);
 }
 
+TEST_CASE("the commented example names every acting key of its sections and gives the defaults") {
+  const ConfigFile file = load_config(lab_file("ds_config_full.json"), {});
+  for (const SchemaKey& key : schema_keys()) {
+    const bool of_a_type = key.section() == "scheduler.params" && !list_contains(key.types, "WarmupDecayLR");
+    const bool elsewhere = key.test != kResolveTest || key.path.find("cpu_offload") != std::string_view::npos ||
+                           key.name() == "torch_adam" || of_a_type;
+    if (key.status != KeyStatus::kHonoured || elsewhere) continue;
+    INFO(key.path);
+    const JsonValue* node = &file.root;
+    std::string_view rest = key.path;
+    for (std::size_t dot = 0; node != nullptr && dot != std::string_view::npos;) {
+      dot = rest.find('.');
+      node = node->find(rest.substr(0, dot));
+      rest = dot == std::string_view::npos ? std::string_view() : rest.substr(dot + 1);
+    }
+    CHECK(node != nullptr);
+  }
+  const TrainConfig full = resolve(file, facts_of(2));
+  CHECK(full.warnings.empty());
+  CHECK(full.notes.empty());
+  const TrainConfig same =
+      resolve_text(R"({"fp16": {"enabled": true}, "optimizer": {"type": "AdamW", "params": {"lr": "auto"}},
+      "scheduler": {"type": "WarmupDecayLR", "params": {"warmup_max_lr": "auto", "total_num_steps": "auto",
+      "warmup_num_steps": "auto"}}, "zero_optimization": {"stage": 3, "reduce_bucket_size": "auto",
+      "stage3_prefetch_bucket_size": "auto", "stage3_param_persistence_threshold": "auto"}})",
+                   2);
+  CHECK(fingerprint(full) == fingerprint(same));
+}
+
 TEST_CASE("a config is found as given and a missing one names the places") {
   CHECK(load_config(lab_file("ds_config_zero3.json"), {}).source == lab_file("ds_config_zero3.json").string());
   const std::string message = message_of([] { load_config(fs::path("no_such_config.json"), {}); });
