@@ -14,8 +14,8 @@
 namespace llama_zero {
 
 /// Overwrites comments and trailing commas outside strings with spaces; the length and the line ends do not change.
-/// Throws Error "<name>:<line>:<column>: ..." for a string, comment or bracket that does not end, and for a bracket that
-/// closes nothing.
+/// Throws Error "<name>:<line>:<column>: ..." for a string, comment or bracket that does not end, and for a bracket
+/// that closes nothing.
 void blank_comments(std::string& text, std::string_view name);
 
 /// Parses a document whose root is an object. Throws Error "<name>:<line>:<column>: what is wrong".
