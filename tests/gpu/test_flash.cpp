@@ -122,17 +122,21 @@ GPU_TEST_CASE("flash attention is as exact as its roundings allow, at every widt
   }
 }
 
-GPU_TEST_CASE("flash attention walks over many tiles of one long document as exactly") {
-  const DocumentSet set({2500, 60}, 0);
+GPU_TEST_CASE("flash attention of long documents, which get other tiles, is as exact") {
+  const std::vector<DocumentSet> sets = {{{2500, 60}, 0}, {{1, 130, 1025, 64, 3, 700}, 61}};
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
-    check_flash({2, 1, 64}, set, dtype);
-    check_flash({2, 1, 128}, set, dtype);
+    for (const FlashShape& shape : std::vector<FlashShape>{{4, 1, 40}, {2, 2, 64}, {4, 2, 112}, {2, 1, 128}}) {
+      for (const DocumentSet& set : sets) check_flash(shape, set, dtype);
+    }
   }
 }
 
 GPU_TEST_CASE("flash attention reads nothing of padding tokens") {
-  const DocumentSet set({90, 61}, 105);
-  for (const FlashShape& shape : std::vector<FlashShape>{{2, 1, 64}, {2, 2, 128}, {1, 1, 256}}) {
+  const std::vector<FlashShape> shapes = {{2, 1, 64}, {2, 2, 128}, {1, 1, 256}};
+  const std::vector<DocumentSet> sets = {{{90, 61}, 105}, {{1030, 61}, 105}};
+  for (std::size_t which = 0; which < shapes.size() * sets.size(); ++which) {
+    const FlashShape& shape = shapes[which / sets.size()];
+    const DocumentSet& set = sets[which % sets.size()];
     FlashTensors clean(shape, set.tokens(), DType::kF16);
     FlashTensors poisoned = clean;
     poison_rows(poisoned.qkv, shape.qkv_width(), set.attended);

@@ -55,7 +55,7 @@ class Flash final : public Attention {
       auto call = flash_call<T>(args);
       call.result = pointer<T>(args.output);
       call.log_sum_exp = pointer<float>(args.log_sum_exp);
-      flash_forward<kWidth>(call, launch);
+      flash_forward<kWidth>(call, args.documents.longest, launch);
     });
   }
 
@@ -74,7 +74,7 @@ class Flash final : public Attention {
       // Read only by the backward kernels.
       call.log_sum_exp = const_cast<float*>(pointer<float>(args.log_sum_exp));
       call.delta = delta;
-      flash_backward<kWidth>(call, launch);
+      flash_backward<kWidth>(call, args.documents.longest, launch);
     });
   }
 

@@ -2,9 +2,9 @@
 
 namespace llama_zero::cuda {
 
-template void flash_forward<256>(const FlashCall<__half>&, const Launch&);
-template void flash_forward<256>(const FlashCall<__nv_bfloat16>&, const Launch&);
-template void flash_backward<256>(const FlashCall<__half>&, const Launch&);
-template void flash_backward<256>(const FlashCall<__nv_bfloat16>&, const Launch&);
+template void flash_forward<256>(const FlashCall<__half>&, std::int64_t, const Launch&);
+template void flash_forward<256>(const FlashCall<__nv_bfloat16>&, std::int64_t, const Launch&);
+template void flash_backward<256>(const FlashCall<__half>&, std::int64_t, const Launch&);
+template void flash_backward<256>(const FlashCall<__nv_bfloat16>&, std::int64_t, const Launch&);
 
 }  // namespace llama_zero::cuda

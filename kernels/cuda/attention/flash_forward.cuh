@@ -22,43 +22,56 @@ struct OnlineSoftmax {
     for (int m = 0; m < kM; ++m) max[m][0] = max[m][1] = -INFINITY, sum[m][0] = sum[m][1] = 0.0F;
   }
 
-  /// Scores become powers 2^(factor * (score - max)); sums and results so far are scaled to the new maximum.
+  /// Scores become powers 2^(factor * (score - max)); sums and results so far are scaled to the new maximum. Mostly no
+  /// row of the warp has a new one: then the results stay as they are.
   template <int kN, int kColumns8>
   __device__ __forceinline__ void step(Accumulator (&scores)[kM][kN], Accumulator (&result)[kM][kColumns8],
                                        float factor) {
+    float rescale[kM][2];
+    bool changed = false;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float largest = scores[m][0][2 * half];
-#pragma unroll
-        for (int n = 0; n < kN; ++n) {
-          largest = fmaxf(largest, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
-        }
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 2));
-        largest = fmaxf(largest, max[m][half]);
-        const float base = largest == -INFINITY ? 0.0F : largest * factor;
-        const float rescale = power_of_two(fmaf(max[m][half], factor, -base));
-        max[m][half] = largest;
-        float total = 0.0F;
-#pragma unroll
-        for (int n = 0; n < kN; ++n) {
-#pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            const float power = power_of_two(fmaf(scores[m][n][2 * half + i], factor, -base));
-            scores[m][n][2 * half + i] = power;
-            total += power;
-          }
-        }
-        sum[m][half] = fmaf(sum[m][half], rescale, total);
-#pragma unroll
-        for (int n = 0; n < kColumns8; ++n) {
-          result[m][n][2 * half] *= rescale;
-          result[m][n][2 * half + 1] *= rescale;
-        }
+        rescale[m][half] = row_step(scores[m], m, half, factor);
+        changed = changed || rescale[m][half] != 1.0F;
       }
     }
+    if (!__any_sync(0xffffffffU, changed)) return;
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+      for (int n = 0; n < kColumns8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) result[m][n][i] *= rescale[m][i / 2];
+      }
+    }
+  }
+
+ private:
+  /// One row of the thread; returns the factor of its results.
+  template <int kN>
+  __device__ __forceinline__ float row_step(Accumulator (&scores)[kN], int m, int half, float factor) {
+    float largest = max[m][half];
+#pragma unroll
+    for (int n = 0; n < kN; ++n) largest = fmaxf(largest, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
+    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 1));
+    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 2));
+    const float base = largest == -INFINITY ? 0.0F : largest * factor;
+    const float rescale = largest == max[m][half] ? 1.0F : power_of_two(fmaf(max[m][half], factor, -base));
+    max[m][half] = largest;
+    float total = 0.0F;
+#pragma unroll
+    for (int n = 0; n < kN; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float power = power_of_two(fmaf(scores[n][2 * half + i], factor, -base));
+        scores[n][2 * half + i] = power;
+        total += power;
+      }
+    }
+    sum[m][half] = fmaf(sum[m][half], rescale, total);
+    return rescale;
   }
 };
 

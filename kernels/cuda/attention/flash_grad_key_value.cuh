@@ -81,18 +81,26 @@ __device__ __forceinline__ void take_over(Fragment (&fragments)[kM][kK], const u
 }
 
 /// Queries of all heads of the group, tile by tile.
-template <int kQueries>
 struct QueryWalk {
-  int head, query, stage = 0;
-  int first, end;
-  __device__ QueryWalk(int head_, int first_, int end_) : head(head_), query(first_), first(first_), end(end_) {}
-  __device__ void advance() {
-    query += kQueries;
+  int head, query, stage;
+  __device__ __forceinline__ void advance(int tile, int first, int end) {
+    query += tile;
     stage ^= 1;
     if (query < end) return;
     query = first;
     ++head;
   }
+};
+
+/// Where a thread's warp stands among the groups. Worked out anew in each step: registers are dearer than that.
+template <int kSplit, int kM>
+struct WarpPlace {
+  int thread = thread_now();
+  int lane = thread % 32;
+  int warp = thread / 32;
+  int group = warp / kSplit;
+  int part = warp % kSplit;
+  int row = group * 16 * kM;  ///< the group's first key in the tile
 };
 
 template <typename T, typename Tile>
@@ -107,14 +115,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
   const std::uint32_t values = keys + Tile::kKeyBytes;
   const std::uint32_t stages = values + Tile::kKeyBytes;
 
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int group = warp / kSplit;
-  const int part = warp % kSplit;
   const int first = static_cast<int>(blockIdx.x) * kRows;  // early tiles have the most work: first
   const int kv_head = static_cast<int>(blockIdx.y);
   const std::int64_t stride = call.qkv_stride();
-  const LaneOffset<kWidth> offset(lane);
+  const LaneOffset<kWidth> offset(static_cast<int>(threadIdx.x) % 32);
 
   load_tile_async<kWidth, kRows, kThreads>(keys, call.qkv + call.key_column(kv_head), stride, first, call.attended,
                                            call.head_dim);
@@ -128,13 +132,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
   const int end = last < first ? first : end_of_sight[last - first];
   const int end_head = last < first ? 0 : (kv_head + 1) * call.group();
 
-  const auto load_stage = [&](const QueryWalk<kQueries>& at) {
+  const auto load_stage = [&](const QueryWalk& at) {
     const std::uint32_t to = stages + static_cast<std::uint32_t>(at.stage * 2 * Tile::kQueryBytes);
     load_tile_async<kWidth, kQueries, kThreads>(to, call.qkv + call.query_column(at.head), stride, at.query, end,
                                                 call.head_dim);
     load_tile_async<kWidth, kQueries, kThreads>(to + Tile::kQueryBytes, call.grad_output + call.query_column(at.head),
                                                 call.output_stride(), at.query, end, call.head_dim);
-    const int i = static_cast<int>(threadIdx.x);
+    const int i = thread_now();
     if (i < 2 * kQueries) {
       const int token = at.query + i % kQueries;
       const float* from = i < kQueries ? call.log_sum_exp : call.delta;
@@ -142,20 +146,11 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
                    token < end ? from + call.statistic(at.head, token) : from, token < end);
     }
   };
-  QueryWalk<kQueries> next(kv_head * call.group(), first, end);
+  QueryWalk next{kv_head * call.group(), first, 0};
   if (next.head < end_head) load_stage(next);
   commit_copies();
 
-  const int warp_row = group * 16 * kM;
-  const int first_key = first + warp_row;
-  // End of sight rises with the key, but padding keys, which come last, have none.
-  const int warp_all = first_key + 16 * kM <= call.attended ? end_of_sight[warp_row] : 0;
-  const int warp_end = first_key > last ? 0 : end_of_sight[min(warp_row + 16 * kM - 1, last - first)];
   const float factor = call.scale * kLog2E;
-  const auto row_bytes = static_cast<std::uint32_t>(warp_row * kRowBytes<kWidth>);
-  const auto column_bytes = static_cast<std::uint32_t>(part * Tile::kColumns * 2);
-  unsigned char* mine = handed + warp * Tile::kHandedBytes;
-  const unsigned char* others = handed + (warp ^ 1) * Tile::kHandedBytes;
   Accumulator grad_keys[kM][Tile::kColumns / 8];
   Accumulator grad_values[kM][Tile::kColumns / 8];
   clear(grad_keys);
@@ -163,49 +158,66 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
 
   while (next.head < end_head) {
     const int tile_query = next.query;
-    const std::uint32_t queries = stages + static_cast<std::uint32_t>(next.stage * 2 * Tile::kQueryBytes);
-    const auto* log_sums = reinterpret_cast<const float*>(statistics + next.stage * Tile::kStatisticBytes);
+    const int stage = next.stage;
+    const std::uint32_t queries = stages + static_cast<std::uint32_t>(stage * 2 * Tile::kQueryBytes);
+    const auto* log_sums = reinterpret_cast<const float*>(statistics + stage * Tile::kStatisticBytes);
     wait_for_copies<0>();
     __syncthreads();
-    next.advance();
+    next.advance(kQueries, first, end);
     if (next.head < end_head) load_stage(next);
     commit_copies();
 #pragma unroll 1
     for (int sub = 0; sub < kQueries; sub += kSub * kSplit) {
-      if (tile_query + sub + kSub * kSplit <= first_key || tile_query + sub >= warp_end) continue;  // the pair alike
-      const int at = sub + part * kSub;
+      const WarpPlace<kSplit, kM> place;
+      const int first_key = first + place.row;
+      // End of sight rises with the key, but padding keys, the last ones of their tile, have none.
+      const int front = end_of_sight[place.row];
+      const int back = end_of_sight[place.row + 16 * kM - 1];
+      const int seen_until = front == 0 || back != 0 ? back : end;
+      if (tile_query + sub + kSub * kSplit <= first_key || tile_query + sub >= seen_until) continue;  // the pair alike
+      const int at = sub + place.part * kSub;
+      const auto key_rows = static_cast<std::uint32_t>(place.row * kRowBytes<kWidth>);
       const std::uint32_t my_queries = queries + static_cast<std::uint32_t>(at * kRowBytes<kWidth>);
       Accumulator scores[kM][kSub / 8];
       Accumulator grad_scores[kM][kSub / 8];
-      multiply_rows<T>(scores, keys + row_bytes, my_queries, offset);
+      multiply_rows<T>(scores, keys + key_rows, my_queries, offset);
       const int query = tile_query + at;
-      const int* sight = end_of_sight + warp_row + lane / 4;
-      const float* log_sum = log_sums + at + lane % 4 * 2;
-      if (query < first_key + 16 * kM - 1 || query + kSub > warp_all) {
-        transposed_probabilities<true>(scores, log_sum, sight, factor, first_key + lane / 4, query + lane % 4 * 2);
+      const int* sight = end_of_sight + place.row + place.lane / 4;
+      const float* log_sum = log_sums + at + place.lane % 4 * 2;
+      const int my_key = first_key + place.lane / 4;
+      const int my_query = query + place.lane % 4 * 2;
+      const int* group_sight = end_of_sight + place.row;
+      if (query < first_key + 16 * kM - 1 || group_sight[16 * kM - 1] == 0 || query + kSub > group_sight[0]) {
+        transposed_probabilities<true>(scores, log_sum, sight, factor, my_key, my_query);
       } else {
-        transposed_probabilities<false>(scores, log_sum, sight, factor, first_key + lane / 4, query + lane % 4 * 2);
+        transposed_probabilities<false>(scores, log_sum, sight, factor, my_key, my_query);
       }
       Fragment powers[kM][kSub / 16];
       to_fragments<T>(scores, powers);
-      if constexpr (kSplit == 2) hand_over(powers, mine, lane);
-      multiply_rows<T>(grad_scores, values + row_bytes, my_queries + Tile::kQueryBytes, offset);
+      unsigned char* mine = handed + place.warp * Tile::kHandedBytes;
+      if constexpr (kSplit == 2) hand_over(powers, mine, place.lane);
+      multiply_rows<T>(grad_scores, values + key_rows, my_queries + Tile::kQueryBytes, offset);
       transposed_gradients(scores, grad_scores, log_sum + kQueries);
       Fragment weights[kM][kSub / 16];
       to_fragments<T>(grad_scores, weights);
       if constexpr (kSplit == 2) {
-        hand_over(weights, mine + Tile::kHandedBytes / 2, lane);
-        pair_barrier(group);
+        hand_over(weights, mine + Tile::kHandedBytes / 2, place.lane);
+        pair_barrier(place.group);
       }
-      multiply_columns<T>(grad_values, powers, my_queries + Tile::kQueryBytes + column_bytes, offset);
-      multiply_columns<T>(grad_keys, weights, my_queries + column_bytes, offset);
+      const WarpPlace<kSplit, kM> again;
+      const auto my_columns = static_cast<std::uint32_t>(again.part * Tile::kColumns * 2);
+      const std::uint32_t right =
+          queries + static_cast<std::uint32_t>((sub + again.part * kSub) * kRowBytes<kWidth>) + my_columns;
+      multiply_columns<T>(grad_values, powers, right + Tile::kQueryBytes, offset);
+      multiply_columns<T>(grad_keys, weights, right, offset);
       if constexpr (kSplit == 2) {
-        const std::uint32_t other_queries =
-            queries + static_cast<std::uint32_t>((sub + (1 - part) * kSub) * kRowBytes<kWidth>);
-        take_over(powers, others, lane);
-        multiply_columns<T>(grad_values, powers, other_queries + Tile::kQueryBytes + column_bytes, offset);
-        take_over(weights, others + Tile::kHandedBytes / 2, lane);
-        multiply_columns<T>(grad_keys, weights, other_queries + column_bytes, offset);
+        const unsigned char* others = handed + (again.warp ^ 1) * Tile::kHandedBytes;
+        const std::uint32_t other =
+            queries + static_cast<std::uint32_t>((1 - again.part) * kSub * kRowBytes<kWidth>) + my_columns;
+        take_over(powers, others, again.lane);
+        multiply_columns<T>(grad_values, powers, other + Tile::kQueryBytes, offset);
+        take_over(weights, others + Tile::kHandedBytes / 2, again.lane);
+        multiply_columns<T>(grad_keys, weights, other, offset);
       }
     }
   }
@@ -220,12 +232,15 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
       for (int i = 0; i < 4; ++i) grad_keys[m][n][i] *= call.scale;
     }
   }
-  const int first_chunk = part * Tile::kColumns / 8;
+  const WarpPlace<kSplit, kM> place;
+  const int first_key = first + place.row;
+  const int first_chunk = place.part * Tile::kColumns / 8;
+  unsigned char* rows = shared + place.row * kRowBytes<kWidth>;
   Destination<T> to{call.result + first_key * stride + call.key_column(kv_head), stride, call.tokens - first_key,
                     call.head_dim};
-  store_rows<T, kWidth>(grad_keys, shared + row_bytes, first_chunk, lane, to);
+  store_rows<T, kWidth>(grad_keys, rows, first_chunk, place.lane, to);
   to.row0 = call.result + first_key * stride + call.value_column(kv_head);
-  store_rows<T, kWidth>(grad_values, shared + Tile::kKeyBytes + row_bytes, first_chunk, lane, to);
+  store_rows<T, kWidth>(grad_values, rows + Tile::kKeyBytes, first_chunk, place.lane, to);
 }
 
 }  // namespace llama_zero::cuda

@@ -85,15 +85,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_quer
   const std::uint32_t stages = grads + Tile::kQueryBytes;
   QueryRow* rows = reinterpret_cast<QueryRow*>(shared + 2 * Tile::kQueryBytes + 4 * Tile::kKeyBytes);
 
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kRows;
   const int head = static_cast<int>(blockIdx.y);
   const int kv_head = head / call.group();
   const std::int64_t stride = call.qkv_stride();
   const T* key_head = call.qkv + call.key_column(kv_head);
   const T* value_head = call.qkv + call.value_column(kv_head);
-  const LaneOffset<kWidth> offset(lane);
+  const LaneOffset<kWidth> offset(static_cast<int>(threadIdx.x) % 32);
 
   load_tile_async<kWidth, kRows, Tile::kThreads>(grads, call.grad_output + call.query_column(head),
                                                  call.output_stride(), first, call.attended, call.head_dim);
@@ -120,12 +118,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_quer
   tile_delta<T, kWidth, kRows, Tile::kThreads>(call, first, head, shared + Tile::kQueryBytes, rows);
   __syncthreads();
 
-  const int warp_row = warp * 16 * kM;
-  const int warp_first = rows[warp_row].first_visible;
-  const int warp_all = rows[warp_row + 16 * kM - 1].first_visible;
-  const int first_row = first + warp_row;
   const float factor = call.scale * kLog2E;
-  const auto row_bytes = static_cast<std::uint32_t>(warp_row * kRowBytes<kWidth>);
   Accumulator result[kM][kWidth / 8];
   clear(result);
 
@@ -138,17 +131,23 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_quer
 #pragma unroll 1
     for (int sub = 0; sub < kKeys; sub += kSub) {
       const int key = tile_key + sub;
-      if (key > first_row + 16 * kM - 1 || key + kSub <= warp_first) continue;
+      const int thread = thread_now();
+      const int warp_row = thread / 32 * 16 * kM;
+      const int lane = thread % 32;
+      const int first_row = first + warp_row;
+      const QueryRow* warp_rows = rows + warp_row;
+      if (key > first_row + 16 * kM - 1 || key + kSub <= warp_rows[0].first_visible) continue;
+      const auto row_bytes = static_cast<std::uint32_t>(warp_row * kRowBytes<kWidth>);
       const std::uint32_t keys =
           stages + static_cast<std::uint32_t>(stage * 2 * Tile::kKeyBytes + sub * kRowBytes<kWidth>);
       Accumulator scores[kM][kSub / 8];
       Accumulator grad_scores[kM][kSub / 8];
       multiply_rows<T>(scores, queries + row_bytes, keys, offset);
       multiply_rows<T>(grad_scores, grads + row_bytes, keys + Tile::kKeyBytes, offset);
-      const QueryRow* my_rows = rows + warp_row + lane / 4;
+      const QueryRow* my_rows = warp_rows + lane / 4;
       const int row = first_row + lane / 4;
       const int column = key + lane % 4 * 2;
-      if (key + kSub - 1 > first_row || key < warp_all) {
+      if (key + kSub - 1 > first_row || key < warp_rows[16 * kM - 1].first_visible) {
         score_gradients<true>(scores, grad_scores, my_rows, factor, row, column);
       } else {
         score_gradients<false>(scores, grad_scores, my_rows, factor, row, column);
@@ -167,9 +166,11 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_quer
       for (int i = 0; i < 4; ++i) result[m][n][i] *= call.scale;
     }
   }
+  const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16 * kM;
+  const int first_row = first + warp_row;
   const Destination<T> to{call.result + first_row * stride + call.query_column(head), stride, call.tokens - first_row,
                           call.head_dim};
-  store_rows<T, kWidth>(result, shared + row_bytes, 0, lane, to);
+  store_rows<T, kWidth>(result, shared + warp_row * kRowBytes<kWidth>, 0, static_cast<int>(threadIdx.x) % 32, to);
 }
 
 }  // namespace llama_zero::cuda

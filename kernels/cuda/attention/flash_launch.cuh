@@ -9,25 +9,45 @@
 
 namespace llama_zero::cuda {
 
-template <int kWidth>
+/// Documents up to this length get tiles of half the rows and more blocks a multiprocessor: less of a tile is masked,
+/// and one block's beginning and end hide behind the others' work. Longer ones get the tiles with the fewest loads from
+/// shared memory a product.
+inline constexpr int kShortDocument = 1024;
+
+template <int kWidth, bool kShort>
 struct FlashTiles;
 
 template <>
-struct FlashTiles<64> {
-  using Forward = ForwardTile<64, 4, 2, 64, 3>;
-  using GradQuery = QueryTile<64, 4, 2, 64, 32, 3>;
-  using GradKeyValue = KeyValueTile<64, 4, 1, 2, 64, 32, 2>;
+struct FlashTiles<64, true> {
+  using Forward = ForwardTile<64, 4, 1, 64, 4>;
+  using GradQuery = QueryTile<64, 4, 1, 64, 64, 3>;
+  using GradKeyValue = KeyValueTile<64, 4, 1, 1, 64, 32, 3>;
 };
 
 template <>
-struct FlashTiles<128> {
-  using Forward = ForwardTile<128, 4, 2, 32, 2>;
+struct FlashTiles<64, false> {
+  using Forward = ForwardTile<64, 4, 2, 64, 2>;
+  using GradQuery = QueryTile<64, 4, 2, 64, 64, 2>;
+  using GradKeyValue = KeyValueTile<64, 4, 1, 2, 32, 32, 2>;
+};
+
+template <>
+struct FlashTiles<128, true> {
+  using Forward = ForwardTile<128, 4, 1, 32, 3>;
+  using GradQuery = QueryTile<128, 4, 1, 32, 32, 3>;
+  using GradKeyValue = KeyValueTile<128, 4, 1, 1, 64, 32, 2>;
+};
+
+template <>
+struct FlashTiles<128, false> {
+  using Forward = ForwardTile<128, 4, 2, 64, 2>;
   using GradQuery = QueryTile<128, 4, 2, 32, 32, 2>;
   using GradKeyValue = KeyValueTile<128, 4, 2, 2, 64, 32, 1>;
 };
 
-template <>
-struct FlashTiles<256> {
+/// What shared memory and registers allow; not tuned.
+template <bool kShort>
+struct FlashTiles<256, kShort> {
   using Forward = ForwardTile<256, 8, 1, 32, 1>;
   using GradQuery = QueryTile<256, 4, 1, 32, 32, 1>;
   using GradKeyValue = KeyValueTile<256, 4, 2, 1, 32, 16, 1>;
@@ -45,18 +65,31 @@ void launch_flash(const char* op, void (*kernel)(FlashCall<T>), const FlashCall<
   check_launch(op);
 }
 
-template <int kWidth, typename T>
-void flash_forward(const FlashCall<T>& call, const Launch& launch) {
-  using Tile = typename FlashTiles<kWidth>::Forward;
+template <typename Tiles, typename T>
+void forward_with(const FlashCall<T>& call, const Launch& launch) {
+  using Tile = typename Tiles::Forward;
   launch_flash<Tile>("attention_forward", flash_forward_kernel<T, Tile>, call, call.query_heads, launch);
 }
 
-template <int kWidth, typename T>
-void flash_backward(const FlashCall<T>& call, const Launch& launch) {
-  using Query = typename FlashTiles<kWidth>::GradQuery;
-  using KeyValue = typename FlashTiles<kWidth>::GradKeyValue;
+/// The queries' gradient first: it computes the delta that the keys' needs.
+template <typename Tiles, typename T>
+void backward_with(const FlashCall<T>& call, const Launch& launch) {
+  using Query = typename Tiles::GradQuery;
+  using KeyValue = typename Tiles::GradKeyValue;
   launch_flash<Query>("attention_backward", flash_grad_query_kernel<T, Query>, call, call.query_heads, launch);
   launch_flash<KeyValue>("attention_backward", flash_grad_key_value_kernel<T, KeyValue>, call, call.kv_heads, launch);
+}
+
+template <int kWidth, typename T>
+void flash_forward(const FlashCall<T>& call, std::int64_t longest, const Launch& launch) {
+  if (longest <= kShortDocument) return forward_with<FlashTiles<kWidth, true>>(call, launch);
+  return forward_with<FlashTiles<kWidth, false>>(call, launch);
+}
+
+template <int kWidth, typename T>
+void flash_backward(const FlashCall<T>& call, std::int64_t longest, const Launch& launch) {
+  if (longest <= kShortDocument) return backward_with<FlashTiles<kWidth, true>>(call, launch);
+  return backward_with<FlashTiles<kWidth, false>>(call, launch);
 }
 
 }  // namespace llama_zero::cuda

@@ -40,8 +40,9 @@ __device__ __forceinline__ void load_tile_async(std::uint32_t tile, const T* hea
   constexpr int kChunks = kWidth / 8;
   constexpr int kStep = kThreads / kChunks;  // rows that the block loads at once
   static_assert(kThreads % kChunks == 0 && kRows % kStep == 0);
-  const int chunk = static_cast<int>(threadIdx.x) % kChunks;
-  const int row = static_cast<int>(threadIdx.x) / kChunks;
+  const int thread = thread_now();
+  const int chunk = thread % kChunks;
+  const int row = thread / kChunks;
   const bool inside = chunk * 8 < head_dim;
   const T* from = head + (first + row) * stride + chunk * 8;
 #pragma unroll

@@ -6,10 +6,11 @@
 
 namespace llama_zero::cuda {
 
-/// kWidth is 64, 128 or 256; T is __half or __nv_bfloat16; all tensors are aligned to 16 bytes.
+/// kWidth is 64, 128 or 256; T is __half or __nv_bfloat16; all tensors are aligned to 16 bytes; `longest` is the length
+/// of the longest document, by which tiles are chosen.
 template <int kWidth, typename T>
-void flash_forward(const FlashCall<T>& call, const Launch& launch);
+void flash_forward(const FlashCall<T>& call, std::int64_t longest, const Launch& launch);
 template <int kWidth, typename T>
-void flash_backward(const FlashCall<T>& call, const Launch& launch);
+void flash_backward(const FlashCall<T>& call, std::int64_t longest, const Launch& launch);
 
 }  // namespace llama_zero::cuda
