@@ -1,8 +1,8 @@
 // Softmax cross-entropy, forward and backward in place.
 //
-// 16-bit rows that fit: a persistent block brings the next row into shared memory while it works on the present one, so
-// that every logit is read once and written once. Otherwise a block reads its row twice, the second time mostly from
-// L2.
+// 16-bit rows of up to 32,768 logits: a persistent block brings the next row into shared memory while it works on the
+// present one, so that every logit is read once and written once. Otherwise a block reads its row twice, the second
+// time mostly from L2.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -103,8 +103,10 @@ __device__ __forceinline__ void finish_group(const Rows<T>& args, std::int64_t r
 }
 
 constexpr int kStreamThreads = 1024;
+constexpr int kStreamGroups = 4;  // groups of eight logits that a thread has of a row: up to 32,768 logits
 
-/// 16-bit storage, vocab a multiple of 8. A thread reads only what it copied itself, so the buffers need no barrier.
+/// 16-bit storage, vocab a multiple of 8. A thread reads only what it copied itself, so the buffers need no barrier;
+/// the powers stay in registers between the sum and the gradient, so that each costs one exponential.
 template <typename T>
 __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const Rows<T> args) {
   constexpr int N = kPackOf<T>;
@@ -125,34 +127,56 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
   int buffer = 0;
   fetch(blockIdx.x, buffer);
   for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, buffer ^= 1) {
+    const std::int32_t target = args.targets[row];
     fetch(row + gridDim.x, buffer ^ 1);
     wait_async<1>();
-    const std::int32_t target = args.targets[row];
-    auto* to = reinterpret_cast<uint4*>(args.logits + row * args.vocab);
+    T* logits = args.logits + row * args.vocab;
     if (!is_target(args, target)) {
       if (thread == 0) args.losses[row] = loss_without_target(target);
-      for (int p = thread; p < packs && !args.forward_only; p += kStreamThreads) to[p] = uint4{0, 0, 0, 0};
+      for (int p = thread; p < packs && !args.forward_only; p += kStreamThreads) {
+        reinterpret_cast<uint4*>(logits)[p] = uint4{0, 0, 0, 0};
+      }
       continue;
     }
-    const auto* mine = reinterpret_cast<const Pack<T, N>*>(buffers + buffer * packs);
-    Statistics statistics{-INFINITY, 0.0F};
-    for (int p = thread; p < packs; p += kStreamThreads) {
-      float x[N];
-      unpack(mine[p], x);
+    const auto* mine = reinterpret_cast<const Pack<T, N>*>(buffers + buffer * packs) + thread;
+    float powers[kStreamGroups][N];
+    float max = -INFINITY;
 #pragma unroll
-      for (int i = 0; i < N; ++i) statistics.max = fmaxf(statistics.max, x[i]);
-    }
-    for (int p = thread; p < packs; p += kStreamThreads) {
-      float x[N];
-      unpack(mine[p], x);
+    for (int g = 0; g < kStreamGroups; ++g) {
+      if (thread + g * kStreamThreads >= packs) continue;
+      unpack(mine[g * kStreamThreads], powers[g]);
 #pragma unroll
-      for (int i = 0; i < N; ++i) statistics.sum += exponential<T>(x[i] - statistics.max);
+      for (int i = 0; i < N; ++i) max = fmaxf(max, powers[g][i]);
     }
-    statistics = block_statistics<T, kStreamThreads>(statistics, parts[buffer]);
-    for (int p = thread; p < packs; p += kStreamThreads) {
-      float x[N];
-      unpack(mine[p], x);
-      finish_group<T, N>(args, row, p * N, target, statistics, seed, x);
+    float sum = 0.0F;
+#pragma unroll
+    for (int g = 0; g < kStreamGroups; ++g) {
+      if (thread + g * kStreamThreads >= packs) continue;
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        powers[g][i] = exponential<T>(powers[g][i] - max);
+        sum += powers[g][i];
+      }
+    }
+    const Statistics statistics = block_statistics<T, kStreamThreads>({max, sum}, parts[buffer]);
+    const int target_pack = target / N;
+    if (target_pack % kStreamThreads == thread) {
+      const T logit = reinterpret_cast<const T*>(buffers + buffer * packs)[target];
+      args.losses[row] = logf(statistics.sum) + (statistics.max - to_float(logit));
+    }
+    if (args.forward_only) continue;
+    const float factor = rescaled<T>({max, 1.0F}, statistics.max) * (seed / statistics.sum);
+#pragma unroll
+    for (int g = 0; g < kStreamGroups; ++g) {
+      const int p = thread + g * kStreamThreads;
+      if (p >= packs) continue;
+#pragma unroll
+      for (int i = 0; i < N; ++i) powers[g][i] *= factor;
+      if (p == target_pack) {
+#pragma unroll
+        for (int i = 0; i < N; ++i) powers[g][i] -= i == target % N ? seed : 0.0F;
+      }
+      store<T, N>(logits + p * N, powers[g]);
     }
   }
 }
@@ -201,7 +225,8 @@ void launch_rows(const Rows<T>& rows, const Launch& launch) {
   constexpr std::size_t kStaticShared = 1024;  // of streamed_rows_kernel, rounded up
   if constexpr (sizeof(T) == 2) {
     // Short rows and few of them are no work for blocks of 1,024 threads.
-    const bool streamed = vectorised && rows.vocab >= 8 * kStreamThreads && rows.rows >= launch.multiprocessors &&
+    const bool streamed = vectorised && rows.vocab >= 8 * kStreamThreads &&
+                          rows.vocab <= kStreamGroups * N * kStreamThreads && rows.rows >= launch.multiprocessors &&
                           two_rows + kStaticShared <= launch.shared_memory_block;
     if (streamed) {
       LLAMA_ZERO_CUDA(cudaFuncSetAttribute(streamed_rows_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,

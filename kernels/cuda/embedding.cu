@@ -121,13 +121,15 @@ __device__ __forceinline__ void sum_positions(const G* columns, const std::int32
   constexpr int kAhead = 8;
   std::int32_t i = first;
   for (; i + kAhead <= last; i += kAhead) {
-    float x[kAhead][N];
+    Pack<G, N> rows[kAhead];
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) load<G, N>(columns + sorted[i + a] * hidden_size, x[a]);
+    for (int a = 0; a < kAhead; ++a) rows[a] = load_pack<G, N>(columns + sorted[i + a] * hidden_size);
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
+      float x[N];
+      unpack(rows[a], x);
 #pragma unroll
-      for (int c = 0; c < N; ++c) total[c] += x[a][c];
+      for (int c = 0; c < N; ++c) total[c] += x[c];
     }
   }
   for (; i < last; ++i) {
@@ -143,7 +145,7 @@ constexpr int kRowsPerBlock = 8;
 /// A thread: N columns of eight rows of the table, whose ranges are read at once. The rows lie a stride apart, since
 /// frequent tokens are often neighbours.
 template <typename G, typename D, int N>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     sum_rows_kernel(const G* grad_output, const std::int32_t* start, const std::int32_t* sorted, D* grad_table,
                     std::int64_t hidden_size, std::int64_t vocab_size, bool accumulate) {
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * N;
@@ -242,7 +244,7 @@ void run(const EmbeddingBackward& args, const Launch& launch) {
   with_storage(kOp, args.grad_output.dtype(), [&]<typename G>(G) {
     with_storage(kOp, args.grad_table.dtype(), [&]<typename D>(D) {
       if (vectorised) {
-        sum_rows<G, D, 8>(args, sorted, launch);
+        sum_rows<G, D, kPackOf<G>>(args, sorted, launch);
       } else {
         sum_rows<G, D, 1>(args, sorted, launch);
       }

@@ -19,10 +19,7 @@ __global__ void advance_step_kernel(const double* per_rank, int ranks, StepState
     not_finite += per_rank[2 * rank + 1];
   }
   StepState next = *state;
-  // A sum that overflowed fp32 has no meaning as a norm although every element was finite: it counts as an overflow
-  // too.
-  const bool overflow = not_finite > 0.0 || !isfinite(squares);
-  advance_step_state(next, scaler, sqrt(squares), overflow, clip, schedule, rows);
+  advance_step_state(next, scaler, sqrt(squares), not_finite > 0.0, clip, schedule, rows);
   *state = next;
 }
 
