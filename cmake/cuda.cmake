@@ -37,9 +37,15 @@ target_compile_definitions(lz_cuda PUBLIC LLAMA_ZERO_WITH_CUDA)
 # fmt switches constexpr off when it sees nvcc's front end, which then rejects its own format-string checks.
 target_compile_definitions(lz_cuda PRIVATE FMT_USE_CONSTEXPR=1)
 target_compile_options(lz_cuda PRIVATE
-  -std=c++20  # CMake before 3.26 does not know that nvcc has it, so CUDA_STANDARD cannot say it
   "SHELL:-Werror all-warnings"
   "SHELL:-Xcompiler=-Wall,-Wextra,-Wshadow,-Wnon-virtual-dtor,-ffp-contract=off")
+# Older CMake releases do not know that nvcc has C++20: then the flag is ours, and the standard inherited from C++ is let go.
+if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
+  set_target_properties(lz_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+else()
+  set_target_properties(lz_cuda PROPERTIES CUDA_STANDARD_REQUIRED OFF)
+  target_compile_options(lz_cuda PRIVATE -std=c++20)
+endif()
 
 # These promise the CPU's bits: no contraction into fma beyond what the source writes.
 set_source_files_properties(kernels/cuda/elementwise.cu kernels/cuda/norms.cu kernels/cuda/optimizer.cu
