@@ -16,6 +16,8 @@ comma    := ,
 export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_rmaps_base_oversubscribe = 1
+# Threads that wait for one another sleep: spinning costs far more than it saves once ranks share cores.
+export OMP_WAIT_POLICY ?= passive
 export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 
 .PHONY: all build deps demo test smoke bench clean

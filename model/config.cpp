@@ -27,8 +27,8 @@ LlamaConfig shape(std::int64_t hidden, std::int64_t intermediate, std::int64_t l
 }
 
 LlamaConfig tiny_shape() {
-  LlamaConfig config = shape(128, 352, 4, 4);
-  config.vocab_size = 768;
+  LlamaConfig config = shape(64, 128, 4, 2);
+  config.vocab_size = 1024;
   config.max_position_embeddings = 512;
   return config;
 }

@@ -7,7 +7,7 @@ packages=(
   g++ cmake ninja-build ccache pkg-config make
   openmpi-bin libopenmpi-dev libopenblas-dev
   libsentencepiece-dev libsimdjson-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev libxxhash-dev
-  doctest-dev libbenchmark-dev
+  doctest-dev
 )
 
 missing=()
