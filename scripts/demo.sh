@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 output=${DEMO_OUTPUT:-runs/demo}
-train=(mpirun -np 2 ./llama_zero --config ds_config_zero3.json --micro-batch 120 --epochs 8 --output "$output")
+train=(mpirun -np 2 ./llama_zero --config ds_config_zero3.json --micro-batch 120 --epochs 16 --output "$output")
 
 echo "== 1. The untrained model"
 ./llama_zero eval --model tiny --show 2

@@ -38,7 +38,7 @@ TEST_CASE("a shape that cannot be is refused by field") {
   refused([](LlamaConfig& c) { c.head_dim = 20; }, "head_dim = 20 must be a multiple of 8");
   refused([](LlamaConfig& c) { c.head_dim = 264; }, "head_dim = 264 must be at most 256");
   refused([](LlamaConfig& c) { c.num_key_value_heads = 3; },
-          "num_attention_heads = 4 must be a multiple of num_key_value_heads = 3");
+          "num_attention_heads = 2 must be a multiple of num_key_value_heads = 3");
   refused([](LlamaConfig& c) { c.rms_norm_eps = 0.0; }, "rms_norm_eps");
   refused([](LlamaConfig& c) { c.rope_theta = -1.0; }, "rope_theta");
 }
