@@ -28,7 +28,7 @@ int threads_per_rank(const char* environment, int cores, int ranks_on_host) {
 }
 
 void check_device(DeviceChoice choice) {
-  require(choice != DeviceChoice::kCuda, "this build has no CUDA backend; use --device cpu or auto");
+  require(choice != DeviceChoice::kCuda, "training on CUDA is not available in this version; use --device cpu or auto");
 }
 
 Runtime::Runtime(MpiWorld& world, DeviceChoice choice)
@@ -42,7 +42,7 @@ Runtime::Runtime(MpiWorld& world, DeviceChoice choice)
                                       : make_mpi_communicator(world, kCollectiveTimeoutSeconds)) {}
 
 std::string Runtime::describe_device() const {
-  return device_->description() + (automatic_ ? "; no CUDA in this build" : "");
+  return device_->description() + (automatic_ ? "; CUDA is not used in this version" : "");
 }
 
 std::string Runtime::describe_ranks() const {

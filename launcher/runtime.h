@@ -33,7 +33,7 @@ class Runtime {
   Ops& ops() { return *ops_; }
   Communicator& communicator() { return *communicator_; }
 
-  /// "CPU (AMD EPYC ..., 16 threads); no CUDA in this build"
+  /// "CPU (AMD EPYC ..., 16 threads); CUDA is not used in this version"
   std::string describe_device() const;
   /// "2 (2 on this host), 1 thread each; MPI (2 ranks, host-staged), Open MPI v4.1.4"
   std::string describe_ranks() const;
