@@ -15,7 +15,7 @@ else
   grep -E '^ *[0-9]+/[0-9]+ Test' "$log"
   grep -hE 'skipped:|SKIPPED' "$log" | sort -u
 fi
-grep -E '\[doctest\] test cases:' "$log" | sed -E 's/\x1b\[[0-9;]*m//g' |
+grep -E '\[doctest\] test cases:' "$log" | sed -E 's/\x1b\[[0-9;]*m//g; s/.*test cases://' |
   awk '{ gsub(/[^0-9 ]/, " "); passed += $2; failed += $3; skipped += $4 }
        END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }'
 exit $status
