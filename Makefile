@@ -38,9 +38,13 @@ build: deps
 demo: build
 	@scripts/demo.sh
 
+# The thread sanitizer runs where threads of ours meet; OpenMP's runtime is not built for it, so the kernels are left out.
+THREADED := unit_core unit_zero unit_data
+THREADED_ONLY := $(filter thread,$(SAN))
+
 test: build
-	@cmake --build $(BUILD) -j $(JOBS)
-	@scripts/run_tests.sh $(BUILD)
+	@cmake --build $(BUILD) -j $(JOBS) $(if $(THREADED_ONLY),--target $(THREADED:%=%_tests))
+	@scripts/run_tests.sh $(BUILD) $(if $(THREADED_ONLY),-R '^($(subst $() $(),|,$(THREADED)))$$')
 
 smoke: build
 	@scripts/smoke.sh
