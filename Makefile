@@ -32,8 +32,7 @@ build: deps
 	  || { cat $(BUILD).configure.log; exit 1; }
 	@rm -f $(BUILD).configure.log
 	@cmake --build $(BUILD) -j $(JOBS) --target llama_zero kernel_bench
-	@ln -sf $(BUILD)/bin/llama_zero llama_zero
-	@ln -sf $(BUILD)/bin/kernel_bench kernel_bench
+	@$(if $(SAN),true,ln -sf $(BUILD)/bin/llama_zero $(BUILD)/bin/kernel_bench .)
 
 demo: build
 	@scripts/demo.sh
