@@ -1,8 +1,8 @@
 // One planned region of device memory, handed out by label.
 //
-// All memory of a run is taken once, as the capacity of an Arena; what is set up for the whole run is allocated first and
-// stays, what a step needs is allocated inside Scopes and given back in reverse order. On the null device an Arena has no
-// storage and no limit: replaying a step there gives the plan (architecture: "Memory is planned, then fixed").
+// All memory of a run is taken once, as the capacity of an Arena; what is set up for the whole run is allocated first
+// and stays, what a step needs is allocated inside Scopes and given back in reverse order. On the null device an Arena
+// has no storage and no limit: replaying a step there gives the plan (architecture: "Memory is planned, then fixed").
 #pragma once
 
 #include <cstddef>
@@ -43,8 +43,8 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Uninitialised memory for `numel` elements, aligned to 256 bytes. Throws Error with the labelled table when it does not
-  /// fit. Labels are the rows of the memory table: "weights", "gradients", "optimizer", "activations", ...
+  /// Uninitialised memory for `numel` elements, aligned to 256 bytes. Throws Error with the labelled table when it does
+  /// not fit. Labels are the rows of the memory table: "weights", "gradients", "optimizer", "activations", ...
   View allocate(std::string_view label, DType dtype, std::int64_t numel);
 
   /// Gives back, at its end, everything allocated since its start. Scopes nest.
@@ -64,9 +64,6 @@ class Arena {
   std::size_t mark() const { return blocks_.size(); }
   /// Gives back everything allocated after `mark`, latest first.
   void release_to(std::size_t mark) noexcept;
-
-  /// From now on `allocate` may not raise the peak: the step has run once, so a new peak is a planning error.
-  void freeze() { frozen_ = true; }
 
   MemoryReport report() const;
   Device& device() const { return device_; }
@@ -89,7 +86,6 @@ class Arena {
   std::unique_ptr<Stream> stream_;
   std::size_t used_ = 0;
   std::size_t peak_ = 0;
-  bool frozen_ = false;
   std::vector<Block> blocks_;
   std::map<std::string, std::size_t, std::less<>> current_by_label_;
   std::map<std::string, std::size_t> at_peak_;

@@ -10,7 +10,7 @@ std::span<const SchemaKey> report_keys() {
   static constexpr std::string_view kMetrics = "not written yet: metrics.jsonl in the run's folder has every step";
   static constexpr SchemaKey kKeys[] = {
       {"steps_per_print", kInt, "null", "> 0", kNoEffect, "DeepSpeed's log line every n steps",
-       "DeepSpeed's log line is not printed yet: the step line reports every step"},
+       "DeepSpeed's log line is not printed yet: the step line and metrics.jsonl report instead"},
       {"wall_clock_breakdown", kBool, "false", "", kNoEffect, "times of the phases of a step",
        "phase times are not printed yet"},
       {"memory_breakdown", kBool, "false", "", kNoEffect, "memory around the phases of a step",

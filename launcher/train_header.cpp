@@ -127,6 +127,7 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
   log::info("{}", format_memory_table(with_workspace(setup.plan)));
   for (const std::string& warning : config.warnings) log::warning("{}", warning);
+  log::debug("resolved config\n{}", print_resolved(config));
 }
 
 }  // namespace llama_zero

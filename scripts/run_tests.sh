@@ -7,7 +7,7 @@ shift
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-ctest --test-dir "$build" --output-on-failure --no-tests=error "$@" -V > "$log" 2>&1
+ctest --test-dir "$build" --no-tests=error "$@" -V > "$log" 2>&1
 status=$?
 if [[ $status -ne 0 ]]; then
   grep -vE '^(UpdateCTestConfiguration|Parse)' "$log"

@@ -129,8 +129,9 @@ int main(int argc, char** argv) {
   app.add_option("op", options.op, "name of one op, as in kernels/ops.h; default: all");
   app.add_option("--shape", options.shapes,
                  "sizes, e.g. T=2048,H=192,N=512,I=512,Q=6,G=6,D=32,V=1024,L=64,R=4,E=4000000")
-      ->delimiter(';');
-  app.add_option("--dtype", options.dtypes, "fp32, fp16, bf16; default: all")->delimiter(',');
+      ->delimiter(';')
+      ->allow_extra_args(false);
+  app.add_option("--dtype", options.dtypes, "fp32, fp16, bf16; default: all")->delimiter(',')->allow_extra_args(false);
   app.add_option("--threads", options.threads, "CPU threads; default: all cores");
   app.add_option("--samples", options.samples, "least number of timed samples")->check(CLI::Range(1, 100000));
   app.add_option("--memory", options.memory_mib, "MiB of tensors a backend may take")->check(CLI::Range(1, 1 << 20));

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temporary_folder.h"
+
 namespace llama_zero::test {
 
 namespace fs = std::filesystem;
@@ -29,21 +31,6 @@ Outcome run_program(const std::vector<std::string>& arguments, const RunOptions&
 
 /// The lines of `text` that start with "llama_zero: error: ".
 std::vector<std::string> error_lines(const std::string& text);
-
-/// A folder that exists as long as the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
 
 void write_text(const fs::path& path, const std::string& text);
 std::string read_text(const fs::path& path);

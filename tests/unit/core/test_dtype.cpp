@@ -29,12 +29,12 @@ TEST_CASE("every half survives the way to float and back") {
 }
 
 TEST_CASE("half rounds ties to even, keeps subnormals and overflows to infinity") {
-  CHECK(Half(1.0F + 0x1p-11F).bits == 0x3c00U);            // tie, down to even
-  CHECK(Half(1.0F + 3 * 0x1p-11F).bits == 0x3c02U);        // tie, up to even
-  CHECK(Half(0x1p-24F).bits == 0x0001U);                   // smallest subnormal
-  CHECK(Half(0x1p-25F).bits == 0x0000U);                   // tie between 0 and it
+  CHECK(Half(1.0F + 0x1p-11F).bits == 0x3c00U);      // tie, down to even
+  CHECK(Half(1.0F + 3 * 0x1p-11F).bits == 0x3c02U);  // tie, up to even
+  CHECK(Half(0x1p-24F).bits == 0x0001U);             // smallest subnormal
+  CHECK(Half(0x1p-25F).bits == 0x0000U);             // tie between 0 and it
   CHECK(Half(0x1.8p-25F).bits == 0x0001U);
-  CHECK(Half(65519.0F).bits == 0x7bffU);                   // below the midpoint to 65536
+  CHECK(Half(65519.0F).bits == 0x7bffU);  // below the midpoint to 65536
   CHECK(Half(65520.0F).bits == 0x7c00U);
   CHECK(Half(-std::numeric_limits<float>::infinity()).bits == 0xfc00U);
 }

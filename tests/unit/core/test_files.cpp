@@ -1,26 +1,17 @@
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <string_view>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace llama_zero;
-
-namespace {
-
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / fmt::format("llama_zero_files_{}", ::getpid());
-  TemporaryFolder() { create_folder(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-};
-
-}  // namespace
+using llama_zero::test::TemporaryFolder;
 
 TEST_CASE("an atomic file appears whole on commit and not before") {
   const TemporaryFolder folder;
-  const fs::path path = folder.path / "a.txt";
+  const fs::path path = folder / "a.txt";
   {
     AtomicFile file(path);
     file.write("hello world");
@@ -34,7 +25,7 @@ TEST_CASE("an atomic file appears whole on commit and not before") {
 
 TEST_CASE("an atomic file that is not committed leaves the old content and no temporary file") {
   const TemporaryFolder folder;
-  const fs::path path = folder.path / "a.txt";
+  const fs::path path = folder / "a.txt";
   {
     AtomicFile file(path);
     file.write("old");
@@ -45,14 +36,14 @@ TEST_CASE("an atomic file that is not committed leaves the old content and no te
     file.write("new");
   }
   CHECK(MappedFile(path).text() == "old");
-  CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 1);
+  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
 }
 
 TEST_CASE("a file in a missing folder is an error that names it") {
   CHECK_THROWS_WITH_AS(
       [] {
         const TemporaryFolder folder;
-        AtomicFile file(folder.path / "no_such_folder" / "a.txt");
+        AtomicFile file(folder / "no_such_folder" / "a.txt");
       }(),
       doctest::Contains("no_such_folder"), Error);
 }
@@ -64,7 +55,7 @@ TEST_CASE("mapping a missing file or a folder names the path") {
 
 TEST_CASE("an empty file maps to no bytes") {
   const TemporaryFolder folder;
-  AtomicFile file(folder.path / "empty");
+  AtomicFile file(folder / "empty");
   file.commit();
-  CHECK(MappedFile(folder.path / "empty").size() == 0);
+  CHECK(MappedFile(folder / "empty").size() == 0);
 }

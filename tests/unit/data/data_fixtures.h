@@ -14,30 +14,9 @@
 #include "core/rng.h"
 #include "data/token_file_writer.h"
 #include "data/tokenizer.h"
+#include "tests/support/temporary_folder.h"
 
 namespace llama_zero::test {
-
-/// A fresh folder under the system's temporary folder, removed with all in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "llama_zero_data_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) fail("cannot create {}", name);
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 inline void write_file(const fs::path& path, std::string_view text) {
   std::ofstream stream(path, std::ios::binary | std::ios::trunc);

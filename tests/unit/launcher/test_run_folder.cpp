@@ -1,11 +1,11 @@
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <fstream>
 #include <string>
 
 #include "core/error.h"
 #include "launcher/run_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace llama_zero {
 namespace {
@@ -13,21 +13,14 @@ namespace {
 /// A working folder of its own, and back again.
 class Elsewhere {
  public:
-  Elsewhere() : before_(fs::current_path()) {
-    std::string name = (fs::temp_directory_path() / "llama_zero_run_folder_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-    fs::current_path(path_);
-  }
-  ~Elsewhere() {
-    fs::current_path(before_);
-    fs::remove_all(path_);
-  }
+  Elsewhere() : before_(fs::current_path()) { fs::current_path(folder_.path()); }
+  ~Elsewhere() { fs::current_path(before_); }
   Elsewhere(const Elsewhere&) = delete;
   Elsewhere& operator=(const Elsewhere&) = delete;
 
  private:
-  fs::path before_, path_;
+  test::TemporaryFolder folder_;
+  fs::path before_;
 };
 
 }  // namespace

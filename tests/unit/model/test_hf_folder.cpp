@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "model/hf_folder.h"
 #include "tests/support/model_fixture.h"
-#include "tests/support/model_temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::test;

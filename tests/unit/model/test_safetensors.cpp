@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "model/safetensors.h"
-#include "tests/support/model_temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::test;
