@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "launcher/schedule.h"
+#include "launcher/engine_options.h"
 
 namespace llama_zero {
 namespace {
@@ -36,25 +36,6 @@ LoaderOptions loader_options_of(const TrainConfig& config, const Runtime& runtim
   options.max_tokens_per_pass = config.run.max_tokens_per_pass;
   options.coalesce = config.run.coalesce;
   options.train_on_prompt = config.run.train_on_prompt;
-  return options;
-}
-
-EngineOptions engine_options_of(const TrainConfig& config) {
-  EngineOptions options;
-  options.stage = config.zero.stage;
-  options.dtype = config.dtype;
-  options.grad_accum_dtype = config.grad_accum_dtype;
-  options.scaler = config.scaler;
-  options.gradient_clipping = config.gradient_clipping;
-  options.adamw = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.eps, config.optimizer.weight_decay};
-  options.schedule = schedule_rows(config);
-  options.transformer.dtype = config.dtype;
-  options.transformer.checkpointing = config.checkpointing;
-  options.transformer.logits_chunk = config.run.logits_chunk;
-  options.max_positions = config.run.sequence_length;
-  options.param_persistence_threshold = config.zero.param_persistence_threshold;
-  options.prefetch_bucket_size = config.zero.prefetch_bucket_size;
-  options.reduce_bucket_size = config.zero.reduce_bucket_size;
   return options;
 }
 

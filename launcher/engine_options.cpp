@@ -1,0 +1,26 @@
+#include "launcher/engine_options.h"
+
+#include "launcher/schedule.h"
+
+namespace llama_zero {
+
+EngineOptions engine_options_of(const TrainConfig& config) {
+  EngineOptions options;
+  options.stage = config.zero.stage;
+  options.dtype = config.dtype;
+  options.grad_accum_dtype = config.grad_accum_dtype;
+  options.scaler = config.scaler;
+  options.gradient_clipping = config.gradient_clipping;
+  options.adamw = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.eps, config.optimizer.weight_decay};
+  options.schedule = schedule_rows(config);
+  options.transformer.dtype = config.dtype;
+  options.transformer.checkpointing = config.checkpointing;
+  options.transformer.logits_chunk = config.run.logits_chunk;
+  options.max_positions = config.run.sequence_length;
+  options.param_persistence_threshold = config.zero.param_persistence_threshold;
+  options.prefetch_bucket_size = config.zero.prefetch_bucket_size;
+  options.reduce_bucket_size = config.zero.reduce_bucket_size;
+  return options;
+}
+
+}  // namespace llama_zero
