@@ -12,11 +12,20 @@
 
 namespace llama_zero {
 
-/// How attention is computed: kAuto takes the fastest implementation that supports the shape, kPlain the fp32 kernels.
-enum class CudaAttention { kAuto, kPlain };
+/// How attention is computed. kAuto: what docs/performance.md measured as the fastest for the call, by a fixed rule.
+/// kFlash: the hand-written tensor-core kernels (plain ones where they don't apply: fp32). kCudnn: NVIDIA's library;
+/// Error where it is missing or does not take the shape. kPlain: fp32 kernels at any shape.
+enum class CudaAttention { kAuto, kFlash, kCudnn, kPlain };
 
-/// cuBLASLt algorithms by product (shape, dtypes, beta, alignment), for a tune file: valid for one GPU model and
-/// library version. The words are the library's own.
+/// Whether kCudnn can serve on this machine; looks for the library, needs no GPU.
+struct CudnnStatus {
+  bool usable = false;
+  std::string text;  ///< "cuDNN 9.19.0", or why not, in a clause: "built without the cuDNN frontend headers"
+};
+CudnnStatus cudnn_status();
+
+/// cuBLASLt algorithms by product (shape, dtypes, beta, alignment), of a tune table (kernels/cuda/tune.h): valid for
+/// one GPU model and library version. The words are the library's own.
 using CudaGemmAlgorithms = std::map<std::string, std::array<std::uint64_t, 8>>;
 
 struct CudaOpsOptions {
