@@ -8,9 +8,9 @@ namespace {
 
 std::vector<SchemaKey> join_tables() {
   std::vector<SchemaKey> keys;
-  for (const auto table : {schema_tables::run_keys(), schema_tables::optimizer_keys(), schema_tables::scheduler_keys(),
-                           schema_tables::precision_keys(), schema_tables::zero_keys(), schema_tables::report_keys(),
-                           schema_tables::other_keys()}) {
+  for (const auto table : {schema_tables::run_keys(), schema_tables::optimizer_keys(), schema_tables::gradient_keys(),
+                           schema_tables::scheduler_keys(), schema_tables::precision_keys(), schema_tables::zero_keys(),
+                           schema_tables::report_keys(), schema_tables::other_keys()}) {
     keys.insert(keys.end(), table.begin(), table.end());
   }
   return keys;

@@ -53,6 +53,12 @@ struct SchemaKey {
   std::string_view name() const;     ///< "loss_scale"
 };
 
+/// `key` with the name of the test that shows an observable difference between two of its values.
+constexpr SchemaKey tested(std::string_view test, SchemaKey key) {
+  key.test = test;
+  return key;
+}
+
 struct SchemaSection {
   std::string_view path;  ///< "" is the top level
   Strictness strictness = Strictness::kLoose;
@@ -93,6 +99,7 @@ std::string schema_markdown();
 namespace schema_tables {
 std::span<const SchemaKey> run_keys();
 std::span<const SchemaKey> optimizer_keys();
+std::span<const SchemaKey> gradient_keys();
 std::span<const SchemaKey> scheduler_keys();
 std::span<const SchemaKey> precision_keys();
 std::span<const SchemaKey> zero_keys();

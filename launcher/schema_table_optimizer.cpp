@@ -1,4 +1,4 @@
-// Rows of "optimizer" and of what happens to gradients before it.
+// Rows of "optimizer".
 #include "launcher/schema.h"
 
 namespace llama_zero {
@@ -83,20 +83,6 @@ std::span<const SchemaKey> optimizer_keys() {
       {"zero_allow_untested_optimizer", kBool, "false", "", kNoEffect,
        "lets ZeRO run with optimizers that DeepSpeed did not test; those supported here need no leave"},
       {"zero_force_ds_cpu_optimizer", kBool, "true", "", kNoEffect, "offload needs DeepSpeed's own CPU optimizer"},
-      {"gradient_clipping", kNumber, "1.0", "", kHonoured, "largest L2 norm of the averaged gradients; 0 or less: off",
-       "", "1.0"},
-      {"gradient_allreduce_op", kString, R"("mean")", "mean|sum", kRejected, "mean or sum over ranks",
-       "\"sum\" is not supported yet; use \"mean\""},
-      {"prescale_gradients", kBool, "false", "", kRejected, "divide by the rank count before the sum, not after",
-       "not supported yet: gradients are summed in fp32 and divided once"},
-      {"gradient_predivide_factor", kNumber, "1.0", "> 0", kRejected, "divide by this before the sum",
-       "not supported yet: gradients are summed in fp32 and divided once; use 1.0"},
-      {"communication_data_type", kString, "null", "~fp16|bf16|fp32", kHonoured,
-       "dtype of gradients between ranks; here always that of data_types.grad_accum_dtype, any other is an error", "",
-       "", "", "", "", "communication_data_type must be the accumulation dtype"},
-      {"seq_parallel_communication_data_type", kString, "\"fp32\"", "~fp16|bf16|fp32", kNoEffect,
-       "the same between ranks of a sequence-parallel group, which there is none of"},
-      {"sparse_gradients", kBool, "false", "", kNoEffect, "sparse embedding gradients; Llama's are dense"},
   };
   return kKeys;
 }
