@@ -26,6 +26,8 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  llama_zero --max-steps 20\n"
     "  mpirun -np 8 llama_zero --config ds_config_zero3.json --model llama2-7b --data alpaca_data.json\n"
+    "  llama_zero plan --config ds_config_zero3.json --model llama2-7b --ranks 8 --memory 80\n"
+    "  llama_zero report\n"
     "  llama_zero eval --model runs/NAME/final --data held_out.json\n"
     "  llama_zero generate --model runs/NAME/final --instruction \"What is the capital of France?\"";
 
@@ -58,6 +60,8 @@ class Parser {
     app_.footer(kFooter);
     app_.require_subcommand(0, 1);
     add_train();
+    add_plan();
+    add_report();
     add_tokenize();
     add_generate();
     add_eval();
@@ -74,7 +78,7 @@ class Parser {
       return stopped(error);
     }
     result_.log_level = log::parse_level(log_level_);
-    if (help_config_->count() > 0) return text_only(help_config(help_config_key_));
+    if (help_config_->count() > 0) return text_only(markdown_ ? schema_markdown() : help_config(help_config_key_));
     choose_command();
     return std::move(result_);
   }
@@ -95,6 +99,10 @@ class Parser {
     app_.add_flag("--plan", result_.train.plan, "print the memory table and stop");
     help_config_ = app_.add_option("--help-config", help_config_key_, "explain a key or section of the config, or list")
                        ->expected(0, 1);
+    app_.add_flag("--markdown", markdown_, "with --help-config: every key, as the page docs/config.md")
+        ->needs(help_config_);
+    app_.add_flag("--print-config", result_.train.print_config,
+                  "print every value of the resolved config and where it comes from, and stop");
     add_log_level(app_);
     app_.add_subcommand("train", "train a model (the default)")->fallthrough();
   }
@@ -107,6 +115,27 @@ class Parser {
     } else {
       flag.option = app_.add_option(flag.flag, flag.value, flag_help(key));
     }
+  }
+
+  // What describes the run are the options of training: they fall through to them.
+  void add_plan() {
+    CLI::App* app = add_subcommand(Command::kPlan, "plan", "predict the memory of a run, without GPU, ranks or data");
+    app->fallthrough();
+    app->footer("Every option of training describes the run: --config, --model, --micro-batch, --sequence-length, "
+                "--device, --set, ...");
+    PlanArguments& arguments = result_.plan;
+    app->add_option("--ranks", arguments.ranks, "ranks of the run (default: those that mpirun started)")
+        ->check(CLI::Range(1, 1 << 20));
+    app->add_option("--ranks-per-host", arguments.ranks_per_host,
+                    "ranks that share a host's memory (default: the most that divide the ranks, at most 8)")
+        ->check(CLI::PositiveNumber);
+    app->add_option("--memory", arguments.memory_gb,
+                    "GB for each rank: says whether it fits (default: of this machine's device)")
+        ->check(CLI::PositiveNumber);
+  }
+
+  void add_report() {
+    add_subcommand(Command::kReport, "report", "versions, hardware and limits of this installation; what is missing");
   }
 
   void add_tokenize() {
@@ -192,8 +221,9 @@ class Parser {
 
   // Options of training before another subcommand would be ignored: they are refused.
   void choose_command() {
-    if (result_.command == Command::kTrain) {
+    if (result_.command == Command::kTrain || result_.command == Command::kPlan) {
       collect_train();
+      result_.plan.train = result_.train;
       return;
     }
     for (const CLI::Option* option : app_.get_options()) {
@@ -245,6 +275,7 @@ class Parser {
   std::string config_, help_config_key_;
   std::int64_t micro_batch_value_ = 0;
   std::vector<std::string> sets_;
+  bool markdown_ = false;
   std::deque<RunFlag> run_flags_;
   CLI::Option* micro_batch_ = nullptr;
   CLI::Option* help_config_ = nullptr;

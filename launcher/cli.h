@@ -12,12 +12,21 @@
 
 namespace llama_zero {
 
-enum class Command { kPrintText, kTrain, kTokenize, kGenerate, kEval, kSample };
+enum class Command { kPrintText, kTrain, kPlan, kReport, kTokenize, kGenerate, kEval, kSample };
 
 struct TrainArguments {
   std::optional<fs::path> config;
   ConfigFlags flags;  ///< --set first, then the flags, which therefore win
-  bool plan = false;  ///< print the memory table and stop
+  bool plan = false;          ///< print the memory table and stop
+  bool print_config = false;  ///< print the resolved config with the origin of each value and stop
+};
+
+/// The run is described as for training; `ranks` need not be there.
+struct PlanArguments {
+  TrainArguments train;
+  int ranks = 0;           ///< 0: as many as mpirun started
+  int ranks_per_host = 0;  ///< 0: the most that divide `ranks`, at most 8
+  double memory_gb = 0.0;  ///< 2^30 bytes of memory for each rank; 0: what this machine's device has
 };
 
 struct TokenizeArguments {
@@ -64,6 +73,7 @@ struct CommandLine {
   std::string text;  ///< kPrintText: help, version, a config key's meaning
   log::Level log_level = log::Level::kInfo;
   TrainArguments train;
+  PlanArguments plan;
   TokenizeArguments tokenize;
   GenerateArguments generate;
   EvalArguments eval;

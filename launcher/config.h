@@ -18,6 +18,7 @@
 #include "launcher/json_value.h"
 #include "model/transformer.h"
 #include "zero/lr_schedule.h"
+#include "zero/optimizer_options.h"
 
 namespace llama_zero {
 
@@ -39,6 +40,7 @@ struct ConfigFlags {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class AttentionChoice { kAuto, kFlash, kCudnn };
+enum class CommunicatorChoice { kAuto, kNccl, kMpi };
 
 /// The "llama_zero" section: what DeepSpeed has no key for.
 struct RunSection {
@@ -54,10 +56,12 @@ struct RunSection {
   std::uint64_t seed = 0;
   DeviceChoice device = DeviceChoice::kAuto;
   AttentionChoice attention = AttentionChoice::kAuto;
+  CommunicatorChoice communicator = CommunicatorChoice::kAuto;
   bool coalesce = true;                  ///< false: the literal micro-steps
   std::int64_t max_tokens_per_pass = 0;  ///< 0: "auto", the memory plan decides
   bool train_on_prompt = false;          ///< true: prompt tokens count in the loss
   std::int64_t logits_chunk = 0;
+  std::string defaults_profile;  ///< the DeepSpeed release whose defaults count (launcher/defaults_profile.h)
 };
 
 /// What load_config hands to resolve.
@@ -71,7 +75,8 @@ struct ConfigFile {
 };
 
 /// Reads `path` (looked up as given, then in configs/ of the working folder, then in configs/ beside the executable);
-/// no path: the built-in default (everything "auto", stage 0).
+/// what is no file there and is url-safe base64 of a config is that config, as in DeepSpeed. No path: the built-in
+/// default (everything "auto", stage 0).
 ConfigFile load_config(const std::optional<fs::path>& path, const ConfigFlags& flags);
 /// The same from text; `name` stands in messages.
 ConfigFile parse_config(std::string_view text, std::string_view name, const ConfigFlags& flags);
@@ -94,11 +99,20 @@ struct BatchConfig {
   std::int64_t accumulation_steps = 0;
 };
 
+/// The optimizer section; launcher/optimizer_config.h makes the engine's options and the header's line of it.
 struct OptimizerConfig {
-  std::string type;  ///< "AdamW", "Adam"; both decouple weight decay (Adam's adam_w_mode is true)
+  std::string type;                            ///< "AdamW", "Adam", "Lion", "Adagrad", "SGD": as DeepSpeed spells it
+  OptimizerKind kind = OptimizerKind::kAdamW;  ///< "Adam" is kAdamW unless adam_w_mode is false
   double lr = 0.0;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
-  bool bias_correction = true;
+  double beta1 = 0.9, beta2 = 0.999;  ///< Adam, Lion; a schedule that cycles momentum moves them
+  double eps = 1e-8;                  ///< Adam, Adagrad
+  double weight_decay = 0.0;
+  bool bias_correction = true;               ///< Adam
+  double lr_decay = 0.0;                     ///< Adagrad
+  double initial_accumulator_value = 0.0;    ///< Adagrad
+  double momentum = 0.0, dampening = 0.0;    ///< SGD
+  bool nesterov = false;                     ///< SGD
+  bool exempt_norms_and_embeddings = false;  ///< from weight decay
 };
 
 enum class ScheduleType {
@@ -121,10 +135,12 @@ struct ScheduleConfig {
   std::int64_t warmup_num_steps = 0, total_num_steps = 0;
   WarmupType warmup_type = WarmupType::kLog;
   double warmup_min_ratio = 0.0, cos_min_ratio = 0.0;
-  // OneCycle; stair counts 0: none. The momentum cycle is off.
+  // OneCycle; stair counts 0: none.
   double cycle_min_lr = 0.0, cycle_max_lr = 0.0, decay_lr_rate = 0.0;
   std::int64_t cycle_first_step_size = 0, cycle_second_step_size = 0;
   std::int64_t cycle_first_stair_count = 0, cycle_second_stair_count = 0, decay_step_size = 0;
+  bool cycle_momentum = false;  ///< off where the optimizer has no betas
+  double cycle_min_mom = 0.0, cycle_max_mom = 0.0, decay_mom_rate = 0.0;
   // LRRangeTest.
   double lr_range_test_min_lr = 0.0, lr_range_test_step_rate = 0.0;
   std::int64_t lr_range_test_step_size = 0;
@@ -172,6 +188,9 @@ TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts);
 
 /// The resolved config as a table of key, value and origin, one line each.
 std::string print_resolved(const TrainConfig& config);
+/// The part of it that is not a default, a few lines for the start of a run: a line a section of "key value (origin)",
+/// the origin left out for what the file says. Lines are wrapped at `width` columns.
+std::string print_settings(const TrainConfig& config, std::size_t width = 116);
 /// The resolved config as a JSON document that loads again and gives the same run (no "auto" left).
 std::string resolved_json(const TrainConfig& config);
 

@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "core/error.h"
@@ -14,6 +17,8 @@ namespace llama_zero {
 namespace {
 
 constexpr std::string_view kBuiltIn = "built-in config";
+constexpr std::string_view kEncoded = "base64 config";
+constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 void stamp(JsonValue& value, int line, const std::string& flag) {
   value.line = line;
@@ -36,6 +41,27 @@ JsonValue tree_of(const ConfigOverride& item, std::vector<std::string>& warnings
   return tree;
 }
 
+/// The text that a url-safe base64 argument holds, as DeepSpeed's launcher hands a config on; nothing when `argument`
+/// is not the base64 of a text with an object in it.
+std::optional<std::string> decode_config(std::string_view argument) {
+  while (argument.ends_with('=')) argument.remove_suffix(1);
+  std::string text;
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : argument) {
+    const std::size_t digit = kBase64.find(c);
+    if (digit == std::string_view::npos) return std::nullopt;
+    bits = (bits << 6U | static_cast<std::uint32_t>(digit)) & 0xffffU;
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    text += static_cast<char>(bits >> static_cast<unsigned>(count) & 0xffU);
+  }
+  if (text.find('{') == std::string::npos || text.find('}') == std::string::npos) return std::nullopt;
+  return text;
+}
+
+/// Empty: the argument is the config itself.
 fs::path find_config(const fs::path& path) {
   std::error_code ignored;
   const std::array candidates = {path, "configs" / path, executable_folder() / "configs" / path};
@@ -43,6 +69,7 @@ fs::path find_config(const fs::path& path) {
     if (fs::is_regular_file(candidate, ignored)) return candidate;
   }
   require(!fs::exists(path, ignored), "config {} is not a file", path.string());
+  if (decode_config(path.string())) return {};
   if (path.is_absolute()) fail("config {} does not exist", path.string());
   fail("config {} does not exist; looked for {}, {} and {}", path.string(), candidates[0].string(),
        candidates[1].string(), candidates[2].string());
@@ -93,6 +120,7 @@ ConfigFile load_config(const std::optional<fs::path>& path, const ConfigFlags& f
     return file;
   }
   const fs::path found = find_config(*path);
+  if (found.empty()) return parse_config(*decode_config(path->string()), kEncoded, flags);
   std::error_code error;
   if (fs::file_size(found, error) == 0) fail("{}: the file is empty", found.string());
   const MappedFile file(found);

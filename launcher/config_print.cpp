@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "launcher/config_resolve.h"
 #include "launcher/json_document.h"
@@ -25,6 +27,32 @@ bool acts_by_default(const SchemaKey& key, const ConfigValues& values) {
   if (section == "scheduler.params") return list_contains(key.types, values.scheduler_type());
   if (section == "fp16") return values.flag("fp16.enabled");
   return false;
+}
+
+/// " (auto)": what a reader of the short print wants to know beside the file's own words.
+std::string remark(const ConfigOrigin& line, std::string_view source) {
+  const std::string_view origin = line.origin;
+  std::string text;
+  if (!origin.starts_with(fmt::format("{}:", source))) text = origin.substr(0, origin.find(':'));
+  if (!line.effect.empty()) text += text.empty() ? "no effect" : ", no effect";
+  return text.empty() ? text : fmt::format(" ({})", text);
+}
+
+/// "section: entry, entry,", later lines indented.
+std::string wrapped(std::string_view section, const std::vector<std::string>& entries, std::size_t width) {
+  std::string out = section.empty() ? "" : fmt::format("{}: ", section);
+  std::size_t column = out.size();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const std::string entry = entries[i] + (i + 1 < entries.size() ? ", " : "");
+    if (column > 4 && column + entry.size() > width) {
+      out.erase(out.find_last_not_of(' ') + 1);
+      out += "\n    ";
+      column = 4;
+    }
+    out += entry;
+    column += entry.size();
+  }
+  return out + "\n";
 }
 
 }  // namespace
@@ -57,6 +85,21 @@ std::string print_resolved(const TrainConfig& config) {
     out += fmt::format("{:<{}}  {:<{}}  {}{}\n", line.key, key_width, line.value, value_width, line.origin,
                        line.effect.empty() ? "" : fmt::format(" ({})", line.effect));
   }
+  return out;
+}
+
+std::string print_settings(const TrainConfig& config, std::size_t width) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> sections;
+  for (const ConfigOrigin& line : config.origins) {
+    if (line.origin == "default") continue;
+    const std::size_t dot = line.key.rfind('.');
+    const std::string section = dot == std::string::npos ? "" : line.key.substr(0, dot);
+    if (sections.empty() || sections.back().first != section) sections.push_back({section, {}});
+    const std::string name = dot == std::string::npos ? line.key : line.key.substr(dot + 1);
+    sections.back().second.push_back(fmt::format("{} {}{}", name, line.value, remark(line, config.source)));
+  }
+  std::string out;
+  for (const auto& [section, entries] : sections) out += wrapped(section, entries, width);
   return out;
 }
 

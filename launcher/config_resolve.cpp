@@ -25,6 +25,11 @@ AttentionChoice attention_of(const std::string& word) {
   return word == "cudnn" ? AttentionChoice::kCudnn : AttentionChoice::kAuto;
 }
 
+CommunicatorChoice communicator_of(const std::string& word) {
+  if (word == "nccl") return CommunicatorChoice::kNccl;
+  return word == "mpi" ? CommunicatorChoice::kMpi : CommunicatorChoice::kAuto;
+}
+
 ActivationCheckpointing checkpointing_of(const std::string& word) {
   if (word == "none") return ActivationCheckpointing::kNone;
   return word == "full" ? ActivationCheckpointing::kFull : ActivationCheckpointing::kSelective;
@@ -109,12 +114,14 @@ RunSection read_run_section(const ConfigValues& values) {
   run.seed = static_cast<std::uint64_t>(values.integer("llama_zero.seed"));
   run.device = device_of(values.text("llama_zero.device"));
   run.attention = attention_of(values.text("llama_zero.attention"));
+  run.communicator = communicator_of(values.text("llama_zero.communicator"));
   run.coalesce = values.flag("llama_zero.coalesce");
   constexpr std::string_view kMaxTokens = "llama_zero.max_tokens_per_pass";
   const bool given = values.is_set(kMaxTokens) && !values.is_auto(kMaxTokens);
   run.max_tokens_per_pass = given ? values.integer(kMaxTokens) : 0;
   run.train_on_prompt = values.flag("llama_zero.train_on_prompt");
   run.logits_chunk = values.integer("llama_zero.logits_chunk");
+  run.defaults_profile = values.text("llama_zero.defaults_profile");
   require(!run.model.empty(), "{}: llama_zero.model is empty", values.where("llama_zero.model"));
   return run;
 }

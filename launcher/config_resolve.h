@@ -13,6 +13,10 @@ namespace llama_zero {
 /// Writes batch and total_steps.
 void resolve_batch(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);
 
+/// When elasticity is on: decides and writes the batch, fills the three keys and returns true. Throws Error when the
+/// batch keys are given too, or the rank count does not fit.
+bool resolve_elasticity(ConfigValues& values, std::int64_t ranks, TrainConfig& config);
+
 /// fp16, bf16, data_types, communication dtype: writes dtype, grad_accum_dtype, scaler. `precision` is
 /// ConfigFlags::precision.
 void resolve_precision(ConfigValues& values, const std::string& precision, TrainConfig& config);

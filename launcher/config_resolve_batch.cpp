@@ -115,6 +115,10 @@ std::int64_t steps_of(const RunSection& run, std::int64_t rows, std::int64_t bat
 }  // namespace
 
 void resolve_batch(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config) {
+  if (resolve_elasticity(values, facts.world_size, config)) {
+    config.total_steps = steps_of(config.run, facts.rows, config.batch.train_batch_size);
+    return;
+  }
   const Triad given = read(values);
   Triad triad = given;
   const bool nothing = !values.is_set(kBatch) && !values.is_set(kMicro) && !values.is_set(kAccumulation);

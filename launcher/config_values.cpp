@@ -24,6 +24,14 @@ bool auto_is_a_value(const SchemaKey& key) {
   return list_contains(key.range, "auto") || key.default_text == "\"auto\"";
 }
 
+/// Before 0.19.3 a warmup of 0 updates was taken, and was as long as one of 1: two (DeepSpeed's Wh = max(2, n)).
+JsonValue as_of(const DefaultsProfile& profile, const SchemaKey& key, const JsonValue& value) {
+  JsonValue out = value;
+  const bool zero = value.as_int() != nullptr && *value.as_int() == 0;
+  if (zero && key.name() == "warmup_num_steps" && profile.is_before("0.19.3")) out.data = std::int64_t{1};
+  return out;
+}
+
 /// Whether an opaque section asks for anything: an "enabled": true at any depth; without any "enabled", by being there.
 bool asks_for_something(const JsonValue& value) {
   struct Search {
@@ -70,9 +78,11 @@ std::string did_you_mean(const std::string& name) {
 ConfigValues::ConfigValues(const JsonValue& root, std::string_view source, std::vector<std::string>& warnings)
     : root_(root), source_(source) {
   read_types();
+  read_profile();
   visit(root_, *find_schema_section(""), warnings);
   std::stable_sort(settings_.begin(), settings_.end(),
                    [](const Setting& a, const Setting& b) { return a.key < b.key; });
+  fill_old_defaults(*this, profile_);
 }
 
 /// Types come first: they decide which parameters exist.
@@ -104,11 +114,20 @@ void ConfigValues::read_types() {
   scheduler_type_ = scheduler;
 }
 
+/// Before the rest: older releases also took values that newer ones refuse.
+void ConfigValues::read_profile() {
+  const JsonValue* section = root_.find("llama_zero");
+  const JsonValue* profile = section == nullptr ? nullptr : section->find("defaults_profile");
+  if (profile == nullptr || !profile->is_string()) return;
+  profile_ = DefaultsProfile(*profile->as_string(), where_of(*profile, source_));
+}
+
 void ConfigValues::visit(const JsonValue& object, const SchemaSection& section, std::vector<std::string>& warnings) {
   for (const auto& [name, value] : *object.as_object()) {
     const std::string path = child_path(section.path, name);
     if (const SchemaSection* child = find_schema_section(path); child != nullptr) {
-      if (value.is_null()) continue;
+      // In a strict section "auto" means as if it were not there, for a section within too.
+      if (value.is_null() || (section.strictness == Strictness::kStrict && is_auto_word(value))) continue;
       const std::string where = where_of(value, source_);
       if (child->strictness == Strictness::kOpaque) {
         if (child->note.empty() || !asks_for_something(value)) continue;
@@ -154,7 +173,7 @@ void ConfigValues::add(const SchemaKey& key, const JsonValue& value, Strictness 
     require(strictness == Strictness::kStrict, "{}: \"auto\" has no rule for {}; give a value", where, key.path);
     return;  // as if it were not there: the default
   }
-  JsonValue typed = coerce_value(key, value, strictness, where);
+  JsonValue typed = coerce_value(key, as_of(profile_, key, value), strictness, where);
   if (key.status == KeyStatus::kRejected && !is_accepted(key, typed)) {
     fail("{}: {} = {}: {}", where, key.path, to_json_text(value), key.note);
   }
@@ -224,6 +243,12 @@ std::vector<double> ConfigValues::numbers(std::string_view path) const {
     out.push_back(whole != nullptr ? static_cast<double>(*whole) : *element.as_double());
   }
   return out;
+}
+
+void ConfigValues::fill_typed(std::string_view path, const JsonValue& value, std::string origin) {
+  const SchemaKey* key = row(path);
+  require(key != nullptr, "the config table has no key {}", path);
+  fill(path, coerce_value(*key, value, Strictness::kLoose, "default").data, std::move(origin));
 }
 
 void ConfigValues::fill(std::string_view path, JsonValue::Data value, std::string origin) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launcher/defaults_profile.h"
 #include "launcher/json_value.h"
 #include "launcher/schema.h"
 
@@ -36,6 +37,8 @@ class ConfigValues {
   /// Optimizer and scheduler as the table spells them; the table's default where the config says nothing.
   const std::string& optimizer_type() const { return optimizer_type_; }
   const std::string& scheduler_type() const { return scheduler_type_; }
+  /// The DeepSpeed release whose defaults fill what the config leaves open.
+  const DefaultsProfile& profile() const { return profile_; }
 
   /// nullptr when the config does not set the key.
   const Setting* find(std::string_view path) const;
@@ -56,11 +59,15 @@ class ConfigValues {
   /// Gives a key the value that a rule found.
   void fill(std::string_view path, JsonValue::Data value, std::string origin);
 
+  /// The same with a value of the table's own kind, such as an old default: 0 where a number is wanted.
+  void fill_typed(std::string_view path, const JsonValue& value, std::string origin);
+
   const std::vector<Setting>& settings() const { return settings_; }
   const std::string& source() const { return source_; }
 
  private:
   void read_types();
+  void read_profile();
   void visit(const JsonValue& object, const SchemaSection& section, std::vector<std::string>& warnings);
   void add(const SchemaKey& key, const JsonValue& value, Strictness strictness, std::vector<std::string>& warnings);
   void unknown(std::string_view path, const JsonValue& value, const SchemaSection& section,
@@ -72,6 +79,7 @@ class ConfigValues {
   std::string source_;
   std::string optimizer_type_;
   std::string scheduler_type_;
+  DefaultsProfile profile_;
   std::vector<Setting> settings_;
 };
 

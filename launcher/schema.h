@@ -93,8 +93,9 @@ std::string closest_name(std::string_view name, const std::vector<std::string_vi
 /// any other name.
 std::string help_config(std::string_view key);
 
-/// The table as a page of Markdown.
+/// docs/config.md: an introduction and the table, as a page of Markdown.
 std::string schema_markdown();
+std::string schema_page_introduction();
 
 namespace schema_tables {
 std::span<const SchemaKey> run_keys();

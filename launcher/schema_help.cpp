@@ -170,7 +170,7 @@ std::string help_config(std::string_view name) {
 }
 
 std::string schema_markdown() {
-  std::string out;
+  std::string out = schema_page_introduction();
   for (const SchemaSection& section : schema_sections()) {
     const std::string title = section.path.empty() ? "Top level" : fmt::format("`{}`", section.path);
     out += fmt::format("## {}\n\n", title);
@@ -182,6 +182,7 @@ std::string schema_markdown() {
     if (!rows.empty()) out += "\n| Key | Values | Default | Meaning | Here |\n|---|---|---|---|---|\n" + rows;
     out += "\n";
   }
+  out.pop_back();  // one line end at the end
   return out;
 }
 

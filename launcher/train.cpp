@@ -7,6 +7,8 @@
 
 #include "core/arena.h"
 #include "core/log.h"
+#include "launcher/plan_case.h"
+#include "launcher/progress.h"
 #include "launcher/run_folder.h"
 #include "launcher/stop_signal.h"
 #include "launcher/train_finish.h"
@@ -76,12 +78,13 @@ int train(TrainSetup& setup, Runtime& runtime) {
 int run_train(const TrainArguments& arguments, MpiWorld& world) {
   const HostGroup group(world.rank(), world.size());
   ConfigFile file;
-  group.together([&] {
-    file = load_config(arguments.config, arguments.flags);
-    check_device(file.run.device);
-  });
-  Runtime runtime(world, file.run.device);
+  group.together([&] { file = load_config(arguments.config, arguments.flags); });
+  Runtime runtime(world, {file.run.device, file.run.attention, file.run.communicator});
   TrainSetup setup = prepare_training(file, runtime);
+  if (arguments.print_config) {
+    if (runtime.rank() == 0) write_stdout(print_resolved(setup.config));
+    return 0;
+  }
   print_header(setup, runtime);
   if (arguments.plan) return 0;
   group.together([&] { check_fits(setup, runtime); });
