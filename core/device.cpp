@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +28,22 @@ class ImmediateEvent final : public Event {
   void synchronize() override {}
 };
 
+/// Work is done when it was given, so the host's clock times it.
+class ClockEvent final : public Event {
+ public:
+  void record(Stream&) override { time_ = std::chrono::steady_clock::now(); }
+  void wait(Stream&) override {}
+  void synchronize() override {}
+  double elapsed_ms(const Event& earlier) const override {
+    const auto* other = dynamic_cast<const ClockEvent*>(&earlier);
+    require(other != nullptr, "event: the earlier event takes no time, or is another device's");
+    return std::chrono::duration<double, std::milli>(time_ - other->time_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point time_;
+};
+
 void require_same_bytes(const ConstView& source, const View& destination) {
   require(source.bytes() == destination.bytes(), "copy of {} bytes into {} bytes", source.bytes(), destination.bytes());
 }
@@ -40,6 +57,14 @@ std::string cpu_model_name() {
   }
   return "unknown model";
 }
+
+std::byte* allocate_aligned(std::size_t bytes) {
+  void* data = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);
+  require(data != nullptr, "out of host memory: {} bytes could not be allocated", bytes);
+  return static_cast<std::byte*>(data);
+}
+
+void free_aligned(std::byte* data) noexcept { ::operator delete (data, std::align_val_t{kAlignment}); }
 
 class CpuDevice final : public Device {
  public:
@@ -55,18 +80,12 @@ class CpuDevice final : public Device {
             static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) * page};
   }
 
-  std::byte* allocate(std::size_t bytes) override {
-    void* data = ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
-    require(data != nullptr, "out of host memory: {} bytes could not be allocated", bytes);
-    return static_cast<std::byte*>(data);
-  }
-
-  void deallocate(std::byte* data, std::size_t) noexcept override {
-    ::operator delete(data, std::align_val_t{kAlignment});
-  }
+  std::byte* allocate(std::size_t bytes) override { return allocate_aligned(bytes); }
+  void deallocate(std::byte* data, std::size_t) noexcept override { free_aligned(data); }
 
   std::unique_ptr<Stream> create_stream(const std::string&) override { return std::make_unique<ImmediateStream>(); }
   std::unique_ptr<Event> create_event() override { return std::make_unique<ImmediateEvent>(); }
+  std::unique_ptr<Event> create_timing_event() override { return std::make_unique<ClockEvent>(); }
 
   void copy(ConstView source, View destination, Stream&) override {
     require_same_bytes(source, destination);
@@ -92,6 +111,7 @@ class NullDevice final : public Device {
 
   std::unique_ptr<Stream> create_stream(const std::string&) override { return std::make_unique<ImmediateStream>(); }
   std::unique_ptr<Event> create_event() override { return std::make_unique<ImmediateEvent>(); }
+  std::unique_ptr<Event> create_timing_event() override { return std::make_unique<ClockEvent>(); }
   void copy(ConstView source, View destination, Stream&) override { require_same_bytes(source, destination); }
   void fill_bytes(View, unsigned char, Stream&) override {}
 
@@ -100,6 +120,18 @@ class NullDevice final : public Device {
 };
 
 }  // namespace
+
+double Event::elapsed_ms(const Event&) const { fail("event: this event takes no time"); }
+
+std::byte* Device::allocate_host(std::size_t bytes) { return allocate_aligned(bytes); }
+void Device::deallocate_host(std::byte* data, std::size_t) noexcept { free_aligned(data); }
+
+HostBuffer::HostBuffer(Device& device, std::size_t bytes)
+    : device_(device), bytes_(bytes), data_(device.allocate_host(bytes)) {
+  std::memset(data_, 0, bytes);
+}
+
+HostBuffer::~HostBuffer() { device_.deallocate_host(data_, bytes_); }
 
 std::unique_ptr<Device> make_cpu_device() { return std::make_unique<CpuDevice>(); }
 std::unique_ptr<Device> make_null_device() { return std::make_unique<NullDevice>(); }

@@ -25,7 +25,8 @@ class Stream {
   virtual void* handle() const { return nullptr; }
 };
 
-/// A point in a stream. `record` marks "after all work given so far"; `wait` makes later work of another stream follow it.
+/// A point in a stream. `record` marks "after all work given so far"; `wait` makes later work of another stream follow
+/// it.
 class Event {
  public:
   virtual ~Event() = default;
@@ -33,6 +34,9 @@ class Event {
   virtual void wait(Stream& stream) = 0;
   /// Blocks the host until the recorded point has passed.
   virtual void synchronize() = 0;
+  /// Milliseconds from the point that `earlier` recorded to this one's. Both come from create_timing_event of one device
+  /// and have passed. Throws Error for other events.
+  virtual double elapsed_ms(const Event& earlier) const;
 };
 
 /// Memory of one device as the driver (or the system) counts it, in bytes.
@@ -53,8 +57,17 @@ class Device {
   virtual std::byte* allocate(std::size_t bytes) = 0;
   virtual void deallocate(std::byte* data, std::size_t bytes) noexcept = 0;
 
+  /// Host memory from which and to which copies run while the host goes on: page-locked where the device needs that.
+  /// Only HostBuffer and tests call these.
+  virtual std::byte* allocate_host(std::size_t bytes);
+  virtual void deallocate_host(std::byte* data, std::size_t bytes) noexcept;
+
   virtual std::unique_ptr<Stream> create_stream(const std::string& name) = 0;
   virtual std::unique_ptr<Event> create_event() = 0;
+  /// An event that also takes the time; it costs more than one that only orders.
+  virtual std::unique_ptr<Event> create_timing_event() = 0;
+  /// Blocks the host until the work given so far to every stream of the device is done. For debugging aids and ends.
+  virtual void synchronize() {}
 
   /// Copies between host and device memory, or within either; sizes in bytes must be equal. Host memory must stay alive
   /// and unchanged until the stream has passed the copy.
@@ -63,11 +76,28 @@ class Device {
   virtual void fill_bytes(View destination, unsigned char value, Stream& stream) = 0;
 };
 
+/// Host memory of a device, filled with zeros.
+class HostBuffer {
+ public:
+  HostBuffer(Device& device, std::size_t bytes);
+  ~HostBuffer();
+  HostBuffer(const HostBuffer&) = delete;
+  HostBuffer& operator=(const HostBuffer&) = delete;
+
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Device& device_;
+  std::size_t bytes_;
+  std::byte* data_;
+};
+
 /// The host as a compute device.
 std::unique_ptr<Device> make_cpu_device();
 
-/// A device whose memory has addresses but no storage and whose work does nothing: the memory planner runs a step on it.
-/// Its views must never be dereferenced.
+/// A device whose memory has addresses but no storage and whose work does nothing: the memory planner runs a step on
+/// it. Its views must never be dereferenced.
 std::unique_ptr<Device> make_null_device();
 
 }  // namespace llama_zero

@@ -1,12 +1,17 @@
 #include "zero/communicator.h"
 
 namespace llama_zero {
+namespace {
+
+std::int64_t bytes_of(const ConstView& view) { return static_cast<std::int64_t>(view.bytes()); }
+
+}  // namespace
 
 void Communicator::all_gather(ConstView send, View recv, Stream& stream) {
   require(recv.numel() == send.numel() * size() && recv.dtype() == send.dtype(),
           "{}: {} elements of {} from each of {} ranks do not fill {} of {}", where("all_gather"), send.numel(),
           name_of(send.dtype()), size(), recv.numel(), name_of(recv.dtype()));
-  do_all_gather(send, recv, stream);
+  observed({"all_gather", bytes_of(send), &stream}, [&] { do_all_gather(send, recv, stream); });
 }
 
 void Communicator::all_to_all(ConstView send, View recv, Stream& stream) {
@@ -22,25 +27,27 @@ void Communicator::all_to_all(ConstView send, const PieceRange& range, View recv
           send.numel(), name_of(send.dtype()), recv.numel(), name_of(recv.dtype()), range.count, range.stride, size());
   require(range.offset >= 0 && range.count >= 0 && range.offset + range.count <= range.stride,
           "{}: part [{}, +{}) of pieces of {}", where("all_to_all"), range.offset, range.count, range.stride);
-  do_all_to_all(send, range, recv, stream);
+  observed({"all_to_all", bytes_of(recv), &stream}, [&] { do_all_to_all(send, range, recv, stream); });
 }
 
 void Communicator::broadcast(View buffer, int root, Stream& stream) {
   require(root >= 0 && root < size(), "{}: root {} of {} ranks", where("broadcast"), root, size());
-  do_broadcast(buffer, root, stream);
+  observed({"broadcast", bytes_of(buffer), &stream}, [&] { do_broadcast(buffer, root, stream); });
 }
 
 void Communicator::send(ConstView buffer, int destination, Stream& stream) {
   require_peer(destination, "send");
-  do_send(buffer, destination, stream);
+  observed({"send", bytes_of(buffer), &stream}, [&] { do_send(buffer, destination, stream); });
 }
 
 void Communicator::recv(View buffer, int source, Stream& stream) {
   require_peer(source, "recv");
-  do_recv(buffer, source, stream);
+  observed({"recv", bytes_of(buffer), &stream}, [&] { do_recv(buffer, source, stream); });
 }
 
-void Communicator::barrier() { do_barrier(); }
+void Communicator::barrier() {
+  observed({"barrier", 0, nullptr}, [&] { do_barrier(); });
+}
 
 std::string Communicator::where(std::string_view operation) const {
   return fmt::format("rank {}: {} of step {}", rank(), operation, step_);

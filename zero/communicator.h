@@ -15,6 +15,7 @@
 
 #include "core/device.h"
 #include "core/view.h"
+#include "zero/comm_observer.h"
 
 namespace llama_zero {
 
@@ -52,6 +53,11 @@ class Communicator {
   /// The optimizer step that the watchdog's message names.
   void set_step(std::int64_t step) { step_ = step; }
 
+  /// `observer` sees every call from now on; it must outlive the communicator or be removed. Without observers a call
+  /// costs nothing more.
+  void add_observer(CommObserver& observer) { observers_.push_back(&observer); }
+  void remove_observer(CommObserver& observer) { std::erase(observers_, &observer); }
+
  protected:
   virtual void do_all_gather(ConstView send, View recv, Stream& stream) = 0;
   virtual void do_all_to_all(ConstView send, const PieceRange& range, View recv, Stream& stream) = 0;
@@ -66,7 +72,14 @@ class Communicator {
 
  private:
   void require_peer(int peer, std::string_view operation) const;
+  template <typename Call>
+  void observed(const CommCall& call, const Call& run) {
+    for (CommObserver* observer : observers_) observer->before(call);
+    run();
+    for (CommObserver* observer : observers_) observer->after(call);
+  }
 
+  std::vector<CommObserver*> observers_;
   std::int64_t step_ = 0;
 };
 

@@ -30,6 +30,13 @@ class CudaStream final : public Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+/// 48 bits of the GPU's UUID, which fit a double exactly: the same number in every process that sees this GPU.
+std::uint64_t identity_of(const cudaUUID_t& uuid) {
+  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
+  for (const char byte : uuid.bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+  return (hash ^ (hash >> 48U)) & ((std::uint64_t{1} << 48U) - 1U);
+}
+
 cudaStream_t handle_of(Stream& stream) {
   require(dynamic_cast<CudaStream*>(&stream) != nullptr, "CUDA: the stream belongs to another device");
   return static_cast<cudaStream_t>(stream.handle());
@@ -37,9 +44,9 @@ cudaStream_t handle_of(Stream& stream) {
 
 class CudaEvent final : public Event {
  public:
-  explicit CudaEvent(int ordinal) : ordinal_(ordinal) {
+  CudaEvent(int ordinal, unsigned flags) : ordinal_(ordinal) {
     LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
-    LLAMA_ZERO_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+    LLAMA_ZERO_CUDA(cudaEventCreateWithFlags(&event_, flags));
   }
   ~CudaEvent() override { log_cuda_error(cudaEventDestroy(event_), "cudaEventDestroy"); }
   CudaEvent(const CudaEvent&) = delete;
@@ -56,6 +63,13 @@ class CudaEvent final : public Event {
   void synchronize() override {
     LLAMA_ZERO_CUDA(cudaSetDevice(ordinal_));
     LLAMA_ZERO_CUDA(cudaEventSynchronize(event_));
+  }
+  double elapsed_ms(const Event& earlier) const override {
+    const auto* other = dynamic_cast<const CudaEvent*>(&earlier);
+    require(other != nullptr, "CUDA: the earlier event belongs to another device");
+    float milliseconds = 0.0F;
+    LLAMA_ZERO_CUDA(cudaEventElapsedTime(&milliseconds, other->event_, event_));
+    return static_cast<double>(milliseconds);
   }
 
  private:
@@ -74,7 +88,7 @@ class CudaDevice final : public Device {
     LLAMA_ZERO_CUDA(cudaGetDeviceProperties(&properties, ordinal));
     name_ = properties.name;
     properties_ = {ordinal, properties.multiProcessorCount, properties.major * 10 + properties.minor,
-                   properties.sharedMemPerBlockOptin};
+                   properties.sharedMemPerBlockOptin, identity_of(properties.uuid)};
     require(properties_.compute_capability >= kOldestCapability,
             "CUDA device {} ({}) has compute capability {}.{}, 8.0 or later is needed", ordinal, name_,
             properties.major, properties.minor);
@@ -116,10 +130,25 @@ class CudaDevice final : public Device {
     log_cuda_error(cudaFree(data), "cudaFree");
   }
 
+  std::byte* allocate_host(std::size_t bytes) override {
+    activate();
+    return allocate_pinned(bytes);
+  }
+  void deallocate_host(std::byte* data, std::size_t) noexcept override { free_pinned(data); }
+
   std::unique_ptr<Stream> create_stream(const std::string&) override {
     return std::make_unique<CudaStream>(properties_.ordinal);
   }
-  std::unique_ptr<Event> create_event() override { return std::make_unique<CudaEvent>(properties_.ordinal); }
+  std::unique_ptr<Event> create_event() override {
+    return std::make_unique<CudaEvent>(properties_.ordinal, cudaEventDisableTiming);
+  }
+  std::unique_ptr<Event> create_timing_event() override {
+    return std::make_unique<CudaEvent>(properties_.ordinal, cudaEventDefault);
+  }
+  void synchronize() override {
+    activate();
+    LLAMA_ZERO_CUDA(cudaDeviceSynchronize());
+  }
 
   void copy(ConstView source, View destination, Stream& stream) override {
     require(source.bytes() == destination.bytes(), "copy of {} bytes into {} bytes", source.bytes(),
@@ -154,6 +183,7 @@ class PinnedCpuDevice final : public Device {
   void deallocate(std::byte* data, std::size_t) noexcept override { free_pinned(data); }
   std::unique_ptr<Stream> create_stream(const std::string& name) override { return cpu_->create_stream(name); }
   std::unique_ptr<Event> create_event() override { return cpu_->create_event(); }
+  std::unique_ptr<Event> create_timing_event() override { return cpu_->create_timing_event(); }
   void copy(ConstView source, View destination, Stream& stream) override { cpu_->copy(source, destination, stream); }
   void fill_bytes(View destination, unsigned char value, Stream& stream) override {
     cpu_->fill_bytes(destination, value, stream);

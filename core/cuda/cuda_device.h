@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,7 @@ struct CudaProperties {
   int multiprocessors = 0;
   int compute_capability = 0;           ///< 80, 90, ...
   std::size_t shared_memory_block = 0;  ///< bytes a block may ask for
+  std::uint64_t identity = 0;           ///< < 2^48; equal in two processes only when they see the same GPU
 };
 
 /// Properties of a device made by make_cuda_device; throws Error for any other.
