@@ -1,4 +1,4 @@
-# The CUDA backend: library lz_cuda (core/cuda + kernels/cuda), executables cuda_bench and gpu_tests.
+# The CUDA backend: libraries lz_cuda (core/cuda + kernels/cuda) and lz_zero_cuda (zero/cuda), benchmarks and GPU tests.
 #
 # To be included by the top CMakeLists.txt after lz_core, lz_kernels, lz_test_main and llama_zero_tests() exist:
 #
@@ -30,26 +30,53 @@ get_target_property(host_options llama_zero_flags INTERFACE_COMPILE_OPTIONS)
 set_target_properties(llama_zero_flags PROPERTIES
   INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:C,CXX>:${host_options}>")
 
+# How every library of .cu files is compiled.
+function(llama_zero_cuda_flags target)
+  # fmt switches constexpr off when it sees nvcc's front end, which then rejects its own format-string checks.
+  target_compile_definitions(${target} PRIVATE FMT_USE_CONSTEXPR=1)
+  target_compile_options(${target} PRIVATE
+    "SHELL:-Werror all-warnings"
+    "SHELL:-Xcompiler=-Wall,-Wextra,-Wshadow,-Wnon-virtual-dtor,-ffp-contract=off")
+  # Older CMake releases do not know that nvcc has C++20: then the flag is ours, and the standard inherited from C++ is let go.
+  if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
+    set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+  else()
+    set_target_properties(${target} PROPERTIES CUDA_STANDARD_REQUIRED OFF)
+    target_compile_options(${target} PRIVATE -std=c++20)
+  endif()
+endfunction()
+
 file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS core/cuda/*.cu kernels/cuda/*.cu)
 add_library(lz_cuda STATIC ${cuda_sources})
 target_link_libraries(lz_cuda PUBLIC lz_kernels PRIVATE CUDA::cublasLt)
 target_compile_definitions(lz_cuda PUBLIC LLAMA_ZERO_WITH_CUDA)
-# fmt switches constexpr off when it sees nvcc's front end, which then rejects its own format-string checks.
-target_compile_definitions(lz_cuda PRIVATE FMT_USE_CONSTEXPR=1)
-target_compile_options(lz_cuda PRIVATE
-  "SHELL:-Werror all-warnings"
-  "SHELL:-Xcompiler=-Wall,-Wextra,-Wshadow,-Wnon-virtual-dtor,-ffp-contract=off")
-# Older CMake releases do not know that nvcc has C++20: then the flag is ours, and the standard inherited from C++ is let go.
-if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
-  set_target_properties(lz_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
-else()
-  set_target_properties(lz_cuda PROPERTIES CUDA_STANDARD_REQUIRED OFF)
-  target_compile_options(lz_cuda PRIVATE -std=c++20)
-endif()
+llama_zero_cuda_flags(lz_cuda)
+
+include(${CMAKE_CURRENT_LIST_DIR}/cudnn.cmake)
 
 # These promise the CPU's bits: no contraction into fma beyond what the source writes.
 set_source_files_properties(kernels/cuda/elementwise.cu kernels/cuda/norms.cu kernels/cuda/optimizer.cu
   PROPERTIES COMPILE_OPTIONS "-fmad=false")
+
+# Collectives on GPU buffers. NCCL is opened when it is wanted: its header alone decides whether it is built in.
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+file(GLOB zero_cuda_sources CONFIGURE_DEPENDS zero/cuda/*.cu)
+if(NOT NCCL_INCLUDE_DIR)
+  message(STATUS "nccl.h not found: building without NCCL, ranks exchange through MPI and host memory")
+  list(FILTER zero_cuda_sources EXCLUDE REGEX "/nccl_(api|watch)\\.cu$")
+endif()
+add_library(lz_zero_cuda STATIC ${zero_cuda_sources})
+target_link_libraries(lz_zero_cuda PUBLIC lz_zero lz_cuda PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
+if(NCCL_INCLUDE_DIR)
+  target_include_directories(lz_zero_cuda PRIVATE ${NCCL_INCLUDE_DIR})
+  target_compile_definitions(lz_zero_cuda PRIVATE LLAMA_ZERO_WITH_NCCL)
+endif()
+llama_zero_cuda_flags(lz_zero_cuda)
+
+# The program computes on a GPU where there is one.
+if(LLAMA_ZERO_CUDA_PROGRAM)
+  target_link_libraries(lz_launcher PUBLIC lz_zero_cuda)
+endif()
 
 file(GLOB cuda_bench_sources CONFIGURE_DEPENDS kernels/cuda/bench/*.cpp)
 if(cuda_bench_sources)
@@ -63,3 +90,6 @@ target_link_libraries(flash_bench PRIVATE lz_cuda CUDA::cudart_static)
 set_target_properties(flash_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 llama_zero_tests(gpu gpu lz_cuda)
+# One rank, and three under mpirun: collectives staged through host memory.
+llama_zero_tests(gpu_dist gpu_dist lz_zero_cuda)
+add_test(NAME gpu_dist_ranks COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 $<TARGET_FILE:gpu_dist_tests>)

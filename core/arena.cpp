@@ -62,6 +62,7 @@ void Arena::release_to(std::size_t mark) noexcept {
 void Arena::poison(View view) noexcept {
   if (!options_.poison || view.bytes() == 0) return;
   try {
+    device_.synchronize();  // any stream may still be using what its owner has given back in stream order
     device_.fill_bytes(view, 0xff, *stream_);
     stream_->synchronize();
   } catch (const std::exception&) {  // poisoning is a debugging aid: the step itself reports a lost device

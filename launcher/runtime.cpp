@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "core/error.h"
-
 namespace llama_zero {
 namespace {
 
@@ -27,22 +25,56 @@ int threads_per_rank(const char* environment, int cores, int ranks_on_host) {
   return std::max(1, share);
 }
 
-void check_device(DeviceChoice choice) {
-  require(choice != DeviceChoice::kCuda, "training on CUDA is not available in this version; use --device cpu or auto");
-}
-
-Runtime::Runtime(MpiWorld& world, DeviceChoice choice)
+Runtime::Runtime(MpiWorld& world, const RuntimeOptions& options)
     : world_(world),
       group_(world.rank(), world.size()),
-      threads_(threads_per_rank(std::getenv("OMP_NUM_THREADS"), usable_cores(), world.local_size())),
-      automatic_(choice == DeviceChoice::kAuto),
-      device_(make_cpu_device()),
-      ops_(make_cpu_ops(threads_)),
-      communicator_(world.size() == 1 ? make_local_communicator(*device_)
-                                      : make_mpi_communicator(world, kCollectiveTimeoutSeconds)) {}
+      threads_(threads_per_rank(std::getenv("OMP_NUM_THREADS"), usable_cores(), world.local_size())) {
+  choose_backend(options);
+  count_sharers();
+  communicator_ = make_communicator(world, backend_, options.communicator, most_sharing_, kCollectiveTimeoutSeconds);
+}
+
+void Runtime::choose_backend(const RuntimeOptions& options) {
+  bool cuda = options.device != DeviceChoice::kCpu;
+  if (options.device == DeviceChoice::kAuto) {
+    why_no_cuda_ = why_no_cuda();
+    cuda = !group_.any(!why_no_cuda_.empty());
+    if (!cuda && why_no_cuda_.empty()) why_no_cuda_ = "another rank cannot use it";
+  }
+  group_.together([&] {
+    backend_ = cuda ? make_cuda_backend(world_.local_rank(), options.attention) : make_cpu_backend(threads_);
+  });
+}
+
+// Ranks tell one another which GPU they have: equal ordinals can be different GPUs, and the other way round, when
+// CUDA_VISIBLE_DEVICES is set for each rank.
+void Runtime::count_sharers() {
+  if (backend_.device->type() == DeviceType::kCpu) {
+    sharing_ = most_sharing_ = world_.local_size();
+    return;
+  }
+  std::vector<double> identities(static_cast<std::size_t>(ranks()));
+  identities[static_cast<std::size_t>(rank())] = static_cast<double>(backend_.gpu_identity);
+  identities = group_.sum(identities);
+  const double mine = identities[static_cast<std::size_t>(rank())];
+  sharing_ = static_cast<int>(std::ranges::count(identities, mine));
+  most_sharing_ = static_cast<int>(group_.max(sharing_));
+}
+
+std::size_t Runtime::free_bytes() const {
+  group_.barrier();  // every context on the device has taken its part
+  const std::size_t free = backend_.device->memory_info().free / static_cast<std::size_t>(sharing_);
+  return static_cast<std::size_t>(group_.min(static_cast<std::int64_t>(free)));
+}
 
 std::string Runtime::describe_device() const {
-  return device_->description() + (automatic_ ? "; CUDA is not used in this version" : "");
+  std::string text = backend_.device->description();
+  if (backend_.gpus > 0) {
+    text += fmt::format(" (GPU {} of {})", backend_.gpu, backend_.gpus);
+    if (most_sharing_ > 1) text += fmt::format("; {} ranks share one GPU", most_sharing_);
+  }
+  if (!why_no_cuda_.empty()) text += "; CUDA is not used: " + why_no_cuda_;
+  return text;
 }
 
 std::string Runtime::describe_ranks() const {

@@ -7,6 +7,7 @@
 
 #include "core/device.h"
 #include "kernels/ops.h"
+#include "launcher/backend.h"
 #include "launcher/config.h"
 #include "launcher/host_group.h"
 #include "zero/communicator.h"
@@ -17,34 +18,47 @@ namespace llama_zero {
 /// A rank that waits longer than this for the others in a collective gives up.
 inline constexpr double kCollectiveTimeoutSeconds = 300.0;
 
-/// Throws Error when this build does not have the device.
-void check_device(DeviceChoice choice);
+struct RuntimeOptions {
+  DeviceChoice device = DeviceChoice::kAuto;
+  AttentionChoice attention = AttentionChoice::kAuto;
+  CommunicatorChoice communicator = CommunicatorChoice::kAuto;
+};
 
 class Runtime {
  public:
-  /// Collective. `world` must outlive the object; `choice` has passed check_device.
-  Runtime(MpiWorld& world, DeviceChoice choice);
+  /// Collective. `world` must outlive the object. kAuto takes CUDA when every rank can use it. Throws AgreedError when
+  /// what is asked for cannot be had.
+  Runtime(MpiWorld& world, const RuntimeOptions& options);
 
   const HostGroup& group() const { return group_; }
   int rank() const { return group_.rank(); }
   int ranks() const { return group_.size(); }
   int ranks_on_host() const { return world_.local_size(); }
-  Device& device() { return *device_; }
-  Ops& ops() { return *ops_; }
+  Device& device() { return *backend_.device; }
+  Ops& ops() { return *backend_.ops; }
   Communicator& communicator() { return *communicator_; }
 
-  /// "CPU (AMD EPYC ..., 16 threads); CUDA is not used in this version"
+  /// Collective: what of the device's free memory this rank may take, the same on every rank: the least, where ranks
+  /// share a device or the hosts differ.
+  std::size_t free_bytes() const;
+
+  /// "NVIDIA H100 80GB HBM3 (GPU 0 of 1)", "CPU (AMD EPYC ..., 16 threads); CUDA is not used: no NVIDIA driver is
+  /// loaded"
   std::string describe_device() const;
   /// "2 (2 on this host), 1 thread each; MPI (2 ranks, host-staged), Open MPI v4.1.4"
   std::string describe_ranks() const;
 
  private:
+  void choose_backend(const RuntimeOptions& options);
+  void count_sharers();
+
   MpiWorld& world_;
   HostGroup group_;
   int threads_;
-  bool automatic_;
-  std::unique_ptr<Device> device_;
-  std::unique_ptr<Ops> ops_;
+  std::string why_no_cuda_;  ///< kAuto fell back to the CPU, because ...
+  Backend backend_;
+  int sharing_ = 1;  ///< ranks on this rank's device
+  int most_sharing_ = 1;
   std::unique_ptr<Communicator> communicator_;
 };
 

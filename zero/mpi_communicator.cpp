@@ -178,51 +178,80 @@ class MpiCommunicator final : public Communicator {
 
  protected:
   void do_all_gather(ConstView send, View recv, Stream& stream) override {
-    const ConstView mine = staging_->fetch(send, stream);
-    const View all = staging_->open(recv, stream);
-    const auto piece = [&](int r) { return all.slice(r * send.numel(), send.numel()); };
-    copy_own(mine, piece(rank_));
-    exchange("all_gather", [&](Transfers& transfers, int peer) {
-      transfers.recv(piece(peer), peer, kCollectiveTag);
-      transfers.send(mine, peer, kCollectiveTag);
-    });
-    staging_->close(recv, stream);
+    const auto piece = [&](int r) { return recv.slice(r * send.numel(), send.numel()); };
+    staging_->copy_own(send, piece(rank_), stream);
+    in_chunks(
+        send.numel(), size_of(send.dtype()) * others(), stream,
+        [&](const Chunk& chunk, Parts& out) {
+          out.push_back(staging_->fetch(send.slice(chunk.begin, chunk.count), chunk.slot, stream));
+        },
+        [&](const Chunk& chunk, const Parts& out) {
+          exchange("all_gather", chunk, stream, [&](Transfers& transfers, Incoming& incoming, int peer) {
+            incoming.recv(transfers, piece(peer).slice(chunk.begin, chunk.count), peer);
+            transfers.send(out.front(), peer, kCollectiveTag);
+          });
+        });
   }
 
   void do_all_to_all(ConstView send, const PieceRange& range, View recv, Stream& stream) override {
-    const ConstView mine = staging_->fetch(send, stream);
-    const View all = staging_->open(recv, stream);
-    const auto outgoing = [&](int r) { return mine.slice(r * range.stride + range.offset, range.count); };
-    const auto incoming = [&](int r) { return all.slice(r * range.count, range.count); };
-    copy_own(outgoing(rank_), incoming(rank_));
-    exchange("all_to_all", [&](Transfers& transfers, int peer) {
-      transfers.recv(incoming(peer), peer, kCollectiveTag);
-      transfers.send(outgoing(peer), peer, kCollectiveTag);
-    });
-    staging_->close(recv, stream);
+    const auto outgoing = [&](int r) { return send.slice(r * range.stride + range.offset, range.count); };
+    const auto incoming_of = [&](int r) { return recv.slice(r * range.count, range.count); };
+    staging_->copy_own(outgoing(rank_), incoming_of(rank_), stream);
+    in_chunks(
+        range.count, size_of(send.dtype()) * others(), stream,
+        [&](const Chunk& chunk, Parts& out) {
+          for (int distance = 1; distance < size_; ++distance) {
+            const ConstView part = outgoing(peer_at(distance)).slice(chunk.begin, chunk.count);
+            out.push_back(staging_->fetch(part, chunk.slot, stream));
+          }
+        },
+        [&](const Chunk& chunk, const Parts& out) {
+          std::size_t next = 0;
+          exchange("all_to_all", chunk, stream, [&](Transfers& transfers, Incoming& incoming, int peer) {
+            incoming.recv(transfers, incoming_of(peer).slice(chunk.begin, chunk.count), peer);
+            transfers.send(out[next++], peer, kCollectiveTag);
+          });
+        });
   }
 
   void do_broadcast(View buffer, int root, Stream& stream) override {
-    const View host = staging_->open(buffer, stream);
-    const ConstView source = staging_->fetch(buffer, stream);
-    exchange("broadcast", [&](Transfers& transfers, int peer) {
-      if (rank_ == root) transfers.send(source, peer, kCollectiveTag);
-      if (peer == root) transfers.recv(host, root, kCollectiveTag);
-    });
-    if (rank_ != root) staging_->close(buffer, stream);
+    const bool sends = rank_ == root;
+    in_chunks(
+        buffer.numel(), size_of(buffer.dtype()), stream,
+        [&](const Chunk& chunk, Parts& out) {
+          if (sends) out.push_back(staging_->fetch(buffer.slice(chunk.begin, chunk.count), chunk.slot, stream));
+        },
+        [&](const Chunk& chunk, const Parts& out) {
+          exchange("broadcast", chunk, stream, [&](Transfers& transfers, Incoming& incoming, int peer) {
+            if (sends) transfers.send(out.front(), peer, kCollectiveTag);
+            if (peer == root) incoming.recv(transfers, buffer.slice(chunk.begin, chunk.count), peer);
+          });
+        });
   }
 
   void do_send(ConstView buffer, int destination, Stream& stream) override {
-    Transfers transfers(comm_, where("send"), timeout_);
-    transfers.send(staging_->fetch(buffer, stream), destination, kPointToPointTag);
-    transfers.finish();
+    in_chunks(
+        buffer.numel(), size_of(buffer.dtype()), stream,
+        [&](const Chunk& chunk, Parts& out) {
+          out.push_back(staging_->fetch(buffer.slice(chunk.begin, chunk.count), chunk.slot, stream));
+        },
+        [&](const Chunk&, const Parts& out) {
+          Transfers transfers(comm_, where("send"), timeout_);
+          transfers.send(out.front(), destination, kPointToPointTag);
+          transfers.finish();
+        });
   }
 
   void do_recv(View buffer, int source, Stream& stream) override {
-    Transfers transfers(comm_, where("recv"), timeout_);
-    transfers.recv(staging_->open(buffer, stream), source, kPointToPointTag);
-    transfers.finish();
-    staging_->close(buffer, stream);
+    in_chunks(
+        buffer.numel(), size_of(buffer.dtype()), stream, [](const Chunk&, Parts&) {},
+        [&](const Chunk& chunk, const Parts&) {
+          Transfers transfers(comm_, where("recv"), timeout_);
+          Incoming incoming(*staging_, chunk.slot, kPointToPointTag, stream);
+          incoming.recv(transfers, buffer.slice(chunk.begin, chunk.count), source);
+          transfers.finish();
+          incoming.close();
+        });
   }
 
   // A byte from each to each: unlike MPI's barrier it tells who is late.
@@ -230,23 +259,81 @@ class MpiCommunicator final : public Communicator {
     std::vector<std::uint8_t> arrivals(static_cast<std::size_t>(size_));
     const View all = View::of<std::uint8_t>(arrivals);
     const std::uint8_t here = 1;
-    exchange("barrier", [&](Transfers& transfers, int peer) {
-      transfers.recv(all.slice(peer, 1), peer, kCollectiveTag);
-      transfers.send(ConstView::of<std::uint8_t>({&here, 1}), peer, kCollectiveTag);
-    });
+    Transfers transfers(comm_, where("barrier"), timeout_);
+    for (int distance = 1; distance < size_; ++distance) {
+      transfers.recv(all.slice(peer_at(distance), 1), peer_at(distance), kCollectiveTag);
+      transfers.send(ConstView::of<std::uint8_t>({&here, 1}), peer_at(distance), kCollectiveTag);
+    }
+    transfers.finish();
   }
 
  private:
-  static void copy_own(ConstView from, View to) {
-    if (from.bytes() > 0 && from.raw() != to.raw()) std::memcpy(to.raw(), from.raw(), from.bytes());
+  using Parts = std::vector<ConstView>;
+
+  /// Elements [begin, begin + count) of every part of a collective.
+  struct Chunk {
+    std::int64_t begin = 0, count = 0;
+    int slot = 0;
+  };
+
+  /// The receives of one chunk.
+  class Incoming {
+   public:
+    Incoming(HostStaging& staging, int slot, int tag, Stream& stream)
+        : staging_(staging), slot_(slot), tag_(tag), stream_(stream) {
+      staging_.begin_incoming(slot);
+    }
+    void recv(Transfers& transfers, View destination, int peer) {
+      const View host = staging_.open(destination, slot_, stream_);
+      transfers.recv(host, peer, tag_);
+      parts_.emplace_back(host, destination);
+    }
+    void close() {
+      for (const auto& [host, destination] : parts_) staging_.close(host, destination, slot_, stream_);
+    }
+
+   private:
+    HostStaging& staging_;
+    int slot_, tag_;
+    Stream& stream_;
+    std::vector<std::pair<View, View>> parts_;
+  };
+
+  std::size_t others() const { return static_cast<std::size_t>(std::max(1, size_ - 1)); }
+  /// Nearest first, so that not all begin with rank 0.
+  int peer_at(int distance) const { return (rank_ + distance) % size_; }
+
+  /// fetch(chunk, parts) for the chunk after the one that move(chunk, parts) is given. All ranks cut alike.
+  template <typename Fetch, typename Move>
+  void in_chunks(std::int64_t count, std::size_t bytes_of_element, Stream& stream, Fetch fetch, Move move) {
+    const std::size_t fit = std::max<std::size_t>(1, staging_->chunk_bytes() / bytes_of_element);
+    const auto most = static_cast<std::int64_t>(std::min<std::size_t>(fit, static_cast<std::size_t>(count)));
+    Parts parts[HostStaging::kSlots];
+    const auto chunk_at = [&](std::int64_t begin) {
+      return Chunk{begin, std::min(most, count - begin), static_cast<int>(begin / most % HostStaging::kSlots)};
+    };
+    const auto start = [&](const Chunk& chunk) {
+      parts[chunk.slot].clear();
+      staging_->begin_outgoing(chunk.slot);
+      fetch(chunk, parts[chunk.slot]);
+    };
+    if (count > 0) start(chunk_at(0));
+    for (std::int64_t begin = 0; begin < count; begin += most) {
+      const Chunk chunk = chunk_at(begin);
+      staging_->wait_outgoing(chunk.slot, stream);
+      if (begin + most < count) start(chunk_at(begin + most));
+      move(chunk, parts[chunk.slot]);
+    }
   }
 
-  /// issue(transfers, peer) for every other rank, nearest first so that not all begin with rank 0.
+  /// issue(transfers, incoming, peer) for every other rank.
   template <typename Issue>
-  void exchange(std::string_view operation, Issue issue) {
+  void exchange(std::string_view operation, const Chunk& chunk, Stream& stream, Issue issue) {
     Transfers transfers(comm_, where(operation), timeout_);
-    for (int distance = 1; distance < size_; ++distance) issue(transfers, (rank_ + distance) % size_);
+    Incoming incoming(*staging_, chunk.slot, kCollectiveTag, stream);
+    for (int distance = 1; distance < size_; ++distance) issue(transfers, incoming, peer_at(distance));
     transfers.finish();
+    incoming.close();
   }
 
   MPI_Comm comm_;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "zero/communicator.h"
-#include "zero/host_staging.h"
 
 namespace llama_zero {
 namespace {
@@ -178,42 +177,38 @@ class ThreadCommunicator final : public Communicator {
 
  protected:
   void do_all_gather(ConstView send, View recv, Stream& stream) override {
-    const View target = staging_.open(recv, stream);
-    const Post post{"all_gather", send.numel(), send.dtype(), 0, {}, staging_.fetch(send, stream)};
-    exchange(post, [&] {
+    stream.synchronize();
+    exchange({"all_gather", send.numel(), send.dtype(), 0, {}, send}, [&] {
       for (int r = 0; r < size(); ++r) {
-        copy_bytes(world_->post_of(r).send, target.slice(r * send.numel(), send.numel()));
+        copy_bytes(world_->post_of(r).send, recv.slice(r * send.numel(), send.numel()));
       }
     });
-    staging_.close(recv, stream);
   }
 
   void do_all_to_all(ConstView send, const PieceRange& range, View recv, Stream& stream) override {
-    const View target = staging_.open(recv, stream);
-    const Post post{"all_to_all", send.numel(), send.dtype(), 0, range, staging_.fetch(send, stream)};
-    exchange(post, [&] {
+    stream.synchronize();
+    exchange({"all_to_all", send.numel(), send.dtype(), 0, range, send}, [&] {
       for (int r = 0; r < size(); ++r) {
         const ConstView piece = world_->post_of(r).send.slice(rank_ * range.stride + range.offset, range.count);
-        copy_bytes(piece, target.slice(r * range.count, range.count));
+        copy_bytes(piece, recv.slice(r * range.count, range.count));
       }
     });
-    staging_.close(recv, stream);
   }
 
   void do_broadcast(View buffer, int root, Stream& stream) override {
-    const View target = staging_.open(buffer, stream);
-    const Post post{"broadcast", buffer.numel(), buffer.dtype(), root, {}, staging_.fetch(buffer, stream)};
-    exchange(post, [&] { copy_bytes(world_->post_of(root).send, target); });
-    staging_.close(buffer, stream);
+    stream.synchronize();
+    exchange({"broadcast", buffer.numel(), buffer.dtype(), root, {}, buffer},
+             [&] { copy_bytes(world_->post_of(root).send, buffer); });
   }
 
   void do_send(ConstView buffer, int destination, Stream& stream) override {
-    world_->send(rank_, destination, staging_.fetch(buffer, stream), where("send"));
+    stream.synchronize();
+    world_->send(rank_, destination, buffer, where("send"));
   }
 
   void do_recv(View buffer, int source, Stream& stream) override {
-    world_->recv(source, rank_, staging_.open(buffer, stream), where("recv"));
-    staging_.close(buffer, stream);
+    stream.synchronize();
+    world_->recv(source, rank_, buffer, where("recv"));
   }
 
   void do_barrier() override {
@@ -232,7 +227,6 @@ class ThreadCommunicator final : public Communicator {
   }
 
   std::shared_ptr<ThreadWorld> world_;
-  HostStaging staging_;
   int rank_;
 };
 
