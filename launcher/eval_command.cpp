@@ -160,8 +160,7 @@ class Evaluation {
 
 int run_eval(const EvalArguments& arguments, MpiWorld& world) {
   const HostGroup group(world.rank(), world.size());
-  group.together([&] { check_device(arguments.model.device); });
-  Runtime runtime(world, arguments.model.device);
+  Runtime runtime(world, {.device = arguments.model.device});
   Evaluation evaluation(arguments, runtime);
   const EvalResult& result = evaluation.run();
   group.on_root([&] {

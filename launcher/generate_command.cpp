@@ -37,8 +37,7 @@ void generate(const GenerateArguments& arguments, Runtime& runtime) {
 
 int run_generate(const GenerateArguments& arguments, MpiWorld& world) {
   const HostGroup group(world.rank(), world.size());
-  group.together([&] { check_device(arguments.model.device); });
-  Runtime runtime(world, arguments.model.device);
+  Runtime runtime(world, {.device = arguments.model.device});
   group.on_root([&] { generate(arguments, runtime); });
   return 0;
 }

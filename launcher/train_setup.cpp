@@ -103,8 +103,7 @@ TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime) {
   if (!file.run.eval_data.empty()) {
     setup.eval_data = std::make_unique<DataSource>(open_data(file.run.eval_data, *setup.tokenizer, length, group));
   }
-  const auto free = runtime.device().memory_info().free / static_cast<std::size_t>(runtime.ranks_on_host());
-  setup.free_bytes = static_cast<std::size_t>(group.min(static_cast<std::int64_t>(free)));
+  setup.free_bytes = runtime.free_bytes();
   group.together([&] {
     setup.config = resolve(file, facts_of(setup, file, runtime.ranks()));
     setup.loader_options = loader_options_of(setup.config, runtime);

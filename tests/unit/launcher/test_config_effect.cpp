@@ -34,6 +34,7 @@ constexpr Effect kEffects[] = {
     {"llama_zero.seed", "{}", "42", "43"},
     {"llama_zero.device", "{}", "\"auto\"", "\"cpu\""},
     {"llama_zero.attention", "{}", "\"auto\"", "\"flash\""},
+    {"llama_zero.communicator", "{}", "\"auto\"", "\"mpi\""},
     {"llama_zero.coalesce", "{}", "true", "false"},
     {"llama_zero.max_tokens_per_pass", "{}", "\"auto\"", "1024"},
     {"llama_zero.train_on_prompt", "{}", "false", "true"},

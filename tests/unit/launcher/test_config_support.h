@@ -68,9 +68,10 @@ inline std::string fingerprint(const TrainConfig& c) {
   const RunSection& r = c.run;
   const ScheduleConfig& s = c.schedule;
   std::string out =
-      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}|", r.model, r.data, r.eval_data, r.tokenizer,
+      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}|", r.model, r.data, r.eval_data, r.tokenizer,
                   r.sequence_length, r.epochs, r.max_steps, r.output, r.run_name, r.seed, static_cast<int>(r.device),
-                  static_cast<int>(r.attention), r.coalesce, r.max_tokens_per_pass, r.train_on_prompt, r.logits_chunk);
+                  static_cast<int>(r.attention), r.coalesce, r.max_tokens_per_pass, r.train_on_prompt, r.logits_chunk,
+                  static_cast<int>(r.communicator));
   out += fmt::format("{} {} {} {} {} {}|", c.batch.train_batch_size, c.batch.micro_batch_size,
                      c.batch.accumulation_steps, c.total_steps, name_of(c.dtype), name_of(c.grad_accum_dtype));
   out +=
