@@ -70,6 +70,29 @@ void require_positive(double value, std::string_view field) {
   require(std::isfinite(value) && value > 0.0, "model config: {} = {} must be a positive number", field, value);
 }
 
+// Sums of element counts stay far below 63 bits, and a damaged file asks for no absurd amount of memory.
+constexpr std::int64_t kMaxLayers = 4096;
+constexpr std::int64_t kMaxMatrixElements = std::int64_t{1} << 40U;
+
+void require_matrix(std::int64_t rows, std::int64_t columns, std::string_view what) {
+  std::int64_t elements = 0;
+  require(!__builtin_mul_overflow(rows, columns, &elements) && elements <= kMaxMatrixElements,
+          "model config: {} of {} x {} elements is impossibly large", what, rows, columns);
+}
+
+void require_scaling(const RopeScaling& scaling) {
+  if (scaling.type == RopeScaling::Type::kNone) return;
+  require(std::isfinite(scaling.factor) && scaling.factor >= 1.0,
+          "model config: rope_scaling.factor = {} must be a number from 1 on", scaling.factor);
+  if (scaling.type == RopeScaling::Type::kLinear) return;
+  require_positive(scaling.low_freq_factor, "rope_scaling.low_freq_factor");
+  require_positive(scaling.high_freq_factor, "rope_scaling.high_freq_factor");
+  require(scaling.low_freq_factor < scaling.high_freq_factor,
+          "model config: rope_scaling.high_freq_factor = {} must be more than low_freq_factor = {}",
+          scaling.high_freq_factor, scaling.low_freq_factor);
+  require_size(scaling.original_max_position_embeddings, "rope_scaling.original_max_position_embeddings");
+}
+
 }  // namespace
 
 void LlamaConfig::validate() const {
@@ -90,6 +113,12 @@ void LlamaConfig::validate() const {
           num_key_value_heads);
   require_positive(rms_norm_eps, "rms_norm_eps");
   require_positive(rope_theta, "rope_theta");
+  require_scaling(rope_scaling);
+  require(num_hidden_layers <= kMaxLayers, "model config: num_hidden_layers = {} must be at most {}", num_hidden_layers,
+          kMaxLayers);
+  require_matrix(vocab_size, hidden_size, "embedding");
+  require_matrix(qkv_size(), hidden_size, "query, key and value projection");
+  require_matrix(2 * intermediate_size, hidden_size, "gate and up projection");
 }
 
 LlamaConfig preset_config(std::string_view name) { return find_preset(name).config; }

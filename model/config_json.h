@@ -25,8 +25,10 @@ struct HfConfig {
 
 /// Parses the text of a config.json; `origin` names it in messages. Absent fields take LlamaConfig's defaults of
 /// Hugging Face (num_key_value_heads = num_attention_heads, head_dim = hidden_size / heads, rms_norm_eps 1e-6,
-/// rope_theta 10000, untied). Throws Error naming file and field for another model_type, scaled rotary embeddings,
-/// biases, another activation than silu, a missing or mistyped field, or a shape that LlamaConfig::validate refuses.
+/// rope_theta 10000, untied). Rotary scaling may be linear or llama3, under rope_scaling (with `rope_type` or the older
+/// `type`) or rope_parameters. Throws Error naming file and field for another model_type or architecture, other
+/// scaling, biases, dropout, quantisation, another activation than silu, a field that is missing, mistyped or there
+/// twice, or a shape that LlamaConfig::validate refuses.
 HfConfig parse_config_json(std::string_view text, const std::string& origin);
 HfConfig read_config_json(const fs::path& path);
 

@@ -105,7 +105,7 @@ class Batch {
     const Arena::Scope scope(r_.arena);
     std::size_t end = begin;
     const Pass pass = pack(begin, end);
-    const PassInputs inputs = load_pass(pass, config_, r_.options.max_positions, r_.arena, r_.stream);
+    const PassInputs inputs = load_pass(pass, config_, r_.options.max_positions, r_.staging, r_.arena, r_.stream);
     const BlockContext context{config_,
                                r_.ops,
                                r_.stream,

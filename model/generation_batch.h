@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/generator.h"
+#include "model/pass_inputs.h"
 
 namespace llama_zero {
 
@@ -18,6 +19,7 @@ struct GenerationResources {
   ConstView cos_sin;
   ParamSource& params;
   Stream& stream;
+  PassStaging& staging;
 };
 
 /// Continues all `prompts` at once. `first_sequence` is the number of the first of them among all prompts: it keys the

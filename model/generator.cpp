@@ -6,6 +6,7 @@
 #include "model/activations.h"
 #include "model/block.h"
 #include "model/generation_batch.h"
+#include "model/pass_inputs.h"
 #include "model/replicated_params.h"
 #include "model/rope_table.h"
 
@@ -14,14 +15,14 @@ namespace llama_zero {
 class Generator::Impl {
  public:
   Impl(const ParamTable& table, const GeneratorOptions& options, Ops& ops, Arena& arena)
-      : table_(table), options_(checked(table, options)), ops_(ops), arena_(arena) {
+      : table_(table), options_(checked(table, options)), ops_(ops), arena_(arena), staging_(arena.device()) {
     cos_sin_ = make_rope_table(table.config(), options_.dtype, options_.max_positions, arena);
   }
 
   std::vector<TokenIds> generate(std::span<const TokenIds> prompts, const GenerationRequest& request,
                                  ParamSource& params, Stream& stream) {
     check_request(prompts, request);
-    const GenerationResources resources{table_, options_, ops_, arena_, cos_sin_, params, stream};
+    const GenerationResources resources{table_, options_, ops_, arena_, cos_sin_, params, stream, staging_};
     std::vector<TokenIds> answers;
     answers.reserve(prompts.size());
     const auto batch = static_cast<std::size_t>(options_.max_batch);
@@ -63,6 +64,7 @@ class Generator::Impl {
   GeneratorOptions options_;
   Ops& ops_;
   Arena& arena_;
+  PassStaging staging_;
   ConstView cos_sin_;
 };
 

@@ -19,11 +19,21 @@ namespace llama_zero {
 /// is in memory at a time; where it is collective, the other ranks make the same calls.
 using UnitGatherer = std::function<void(int unit, std::vector<float>& out)>;
 
-/// Writes config.json, generation_config.json and model.safetensors (weights in info.torch_dtype), which
-/// LlamaForCausalLM.from_pretrained loads. With a `tokenizer_model` (empty: none) also copies it to tokenizer.model and
-/// writes tokenizer_config.json. Creates the folder. Each file appears whole or not at all; config.json comes last.
+struct HfExportOptions {
+  /// Weights of more bytes than this go into several files with an index; a file holds one tensor at least.
+  std::int64_t max_shard_bytes = 5'000'000'000;
+  /// The folder that the model came from (empty: none): its generation_config.json goes along, and with its own
+  /// tokenizer the tokenizer's other files.
+  fs::path source;
+};
+
+/// Writes what LlamaForCausalLM.from_pretrained loads: config.json, generation_config.json, and the weights in
+/// info.torch_dtype as model.safetensors, or model-00001-of-0000N.safetensors .. and model.safetensors.index.json. With
+/// a `tokenizer_model` (empty: none) also tokenizer.model and tokenizer_config.json. Creates the folder; weight files
+/// of an earlier export there are removed. Each file appears whole or not at all; config.json comes last. Holds one
+/// unit at a time.
 void write_hf_folder(const fs::path& folder, const ParamTable& table, const HfModelInfo& info,
-                     const fs::path& tokenizer_model, const UnitGatherer& gather);
+                     const fs::path& tokenizer_model, const UnitGatherer& gather, const HfExportOptions& options = {});
 
 /// A folder opened for reading: model.safetensors, or several files with model.safetensors.index.json.
 class HfFolder {

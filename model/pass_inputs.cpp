@@ -1,7 +1,8 @@
 #include "model/pass_inputs.h"
 
 #include <algorithm>
-#include <span>
+#include <bit>
+#include <cstring>
 #include <vector>
 
 #include "model/activations.h"
@@ -48,12 +49,37 @@ void check_pass(const Pass& pass, const LlamaConfig& config, std::int64_t max_po
   }
 }
 
-PassInputs load_pass(const Pass& pass, const LlamaConfig& config, std::int64_t max_positions, Arena& arena,
-                     Stream& stream) {
+std::byte* PassStaging::begin(std::size_t bytes) {
+  Slot& slot = slots_[next_];
+  if (slot.copied) {
+    slot.copied->synchronize();
+  } else {
+    slot.copied = device_.create_event();
+  }
+  if (!slot.memory || slot.memory->bytes() < bytes) {
+    // Passes of a run differ in size: to the next power of two, so that a slot soon has its last memory.
+    slot.memory = std::make_unique<HostBuffer>(device_, std::bit_ceil(bytes));
+  }
+  return slot.memory->data();
+}
+
+void PassStaging::end(Stream& stream) {
+  slots_[next_].copied->record(stream);
+  next_ = (next_ + 1) % kSlots;
+}
+
+PassInputs load_pass(const Pass& pass, const LlamaConfig& config, std::int64_t max_positions, PassStaging& staging,
+                     Arena& arena, Stream& stream) {
   check_pass(pass, config, max_positions);
+  const std::size_t elements = 3 * pass.tokens.size() + pass.cu_seqlens.size();
+  std::byte* host = staging.begin(elements * sizeof(std::int32_t));
   const auto upload = [&](const std::vector<std::int32_t>& values) {
-    const View destination = arena.allocate(kActivationsLabel, DType::kI32, static_cast<std::int64_t>(values.size()));
-    arena.device().copy(ConstView::of(std::span<const std::int32_t>(values)), destination, stream);
+    const auto count = static_cast<std::int64_t>(values.size());
+    const View source(host, count, DType::kI32);
+    std::memcpy(host, values.data(), source.bytes());
+    host += source.bytes();
+    const View destination = arena.allocate(kActivationsLabel, DType::kI32, count);
+    arena.device().copy(source, destination, stream);
     return destination;
   };
   PassInputs inputs;
@@ -64,6 +90,7 @@ PassInputs load_pass(const Pass& pass, const LlamaConfig& config, std::int64_t m
   inputs.documents.host_cu_seqlens = pass.cu_seqlens;
   inputs.documents.longest = pass.longest;
   inputs.documents.attended_tokens = pass.attended_tokens;
+  staging.end(stream);
   return inputs;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "model/json_fields.h"
 #include "model/safetensors.h"
 
 namespace llama_zero {
@@ -58,12 +59,13 @@ class TensorParser {
   SafetensorsFile::Tensor parse(std::string_view name, const simdjson::dom::element& value) const {
     simdjson::dom::object fields;
     check(value.get(fields) == simdjson::SUCCESS, name, "must be an object");
+    check(JsonFields::first_repeated(fields).data() == nullptr, name, "has a field twice");
     SafetensorsFile::Tensor tensor;
     std::string_view dtype;
     check(fields["dtype"].get(dtype) == simdjson::SUCCESS, name, "has no dtype");
     tensor.dtype = dtype;
     const std::int64_t width = element_bytes(dtype);
-    require(width > 0, "{}: tensor '{}' has unknown dtype '{}'", origin_, name, dtype);
+    require(width > 0, "{}: tensor '{}' has unknown dtype '{}'", origin_, printable(name), printable(dtype));
     tensor.shape = integers(fields, "shape", name);
     const std::vector<std::int64_t> offsets = integers(fields, "data_offsets", name);
     check(offsets.size() == 2, name, "needs two data_offsets");
@@ -74,25 +76,25 @@ class TensorParser {
     }
     std::int64_t bytes = 0;
     check(!__builtin_mul_overflow(tensor.numel, width, &bytes), name, "has an impossible shape");
-    require(bytes == offsets[1] - offsets[0], "{}: tensor '{}' needs {} bytes, its data_offsets hold {}", origin_, name,
-            bytes, offsets[1] - offsets[0]);
+    require(bytes == offsets[1] - offsets[0], "{}: tensor '{}' needs {} bytes, its data_offsets hold {}", origin_,
+            printable(name), bytes, offsets[1] - offsets[0]);
     return tensor;
   }
 
  private:
   void check(bool condition, std::string_view name, std::string_view fault) const {
-    require(condition, "{}: tensor '{}' {}", origin_, name, fault);
+    require(condition, "{}: tensor '{}' {}", origin_, printable(name), fault);
   }
 
   std::vector<std::int64_t> integers(const simdjson::dom::object& fields, std::string_view key,
                                      std::string_view name) const {
     simdjson::dom::array array;
-    require(fields[key].get(array) == simdjson::SUCCESS, "{}: tensor '{}' has no {}", origin_, name, key);
+    require(fields[key].get(array) == simdjson::SUCCESS, "{}: tensor '{}' has no {}", origin_, printable(name), key);
     std::vector<std::int64_t> values;
     for (const simdjson::dom::element item : array) {
       std::int64_t number = 0;
       require(item.get(number) == simdjson::SUCCESS && number >= 0,
-              "{}: tensor '{}' has a {} that is no natural number", origin_, name, key);
+              "{}: tensor '{}' has a {} that is no natural number", origin_, printable(name), key);
       values.push_back(number);
     }
     return values;
@@ -100,8 +102,8 @@ class TensorParser {
 
   std::span<const std::byte> slice(std::string_view name, std::int64_t begin, std::int64_t end) const {
     require(begin <= end && static_cast<std::uint64_t>(end) <= data_.size(),
-            "{}: tensor '{}' lies at bytes {}..{} of {} bytes of data: truncated or damaged", origin_, name, begin, end,
-            data_.size());
+            "{}: tensor '{}' lies at bytes {}..{} of {} bytes of data: truncated or damaged", origin_, printable(name),
+            begin, end, data_.size());
     return data_.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
   }
 
@@ -119,8 +121,9 @@ void check_tiling(const std::string& origin, std::span<const std::byte> data,
   std::sort(order.begin(), order.end());
   const std::byte* expected = data.data();
   for (const auto& [begin, name] : order) {
-    require(begin >= expected, "{}: tensor '{}' overlaps another", origin, name);
-    require(begin == expected, "{}: {} bytes before tensor '{}' belong to no tensor", origin, begin - expected, name);
+    require(begin >= expected, "{}: tensor '{}' overlaps another", origin, printable(name));
+    require(begin == expected, "{}: {} bytes before tensor '{}' belong to no tensor", origin, begin - expected,
+            printable(name));
     expected = begin + tensors.at(std::string(name)).bytes.size();
   }
   require(expected == data.data() + data.size(), "{}: the last {} bytes belong to no tensor", origin,
@@ -151,7 +154,7 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
   for (const auto field : root) {
     if (field.key == "__metadata__") continue;
     const bool added = tensors_.try_emplace(std::string(field.key), tensor_parser.parse(field.key, field.value)).second;
-    require(added, "{}: tensor '{}' is there twice", origin, field.key);
+    require(added, "{}: tensor '{}' is there twice", origin, printable(field.key));
   }
   check_tiling(origin, data, tensors_);
 }

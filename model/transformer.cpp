@@ -21,6 +21,7 @@ class Transformer::Impl {
         max_positions_(max_positions),
         ops_(ops),
         arena_(arena),
+        staging_(arena.device()),
         cos_sin_(make_rope_table(config_, options.dtype, max_positions, arena)) {
     require(options.logits_chunk >= 1, "logits_chunk = {} must be at least 1", options.logits_chunk);
   }
@@ -28,7 +29,7 @@ class Transformer::Impl {
   void forward_backward(const Pass& pass, const BackwardSeed& seed, ParamSource& params, GradSink& sink, View loss_sum,
                         Stream& stream) {
     const Arena::Scope scope(arena_);
-    const PassInputs inputs = load_pass(pass, config_, max_positions_, arena_, stream);
+    const PassInputs inputs = load_pass(pass, config_, max_positions_, staging_, arena_, stream);
     const BlockContext context = make_context(inputs, stream);
     const ActivationSet acts(config_, options_.dtype, options_.checkpointing, context.tokens, arena_);
     const View branch = allocate_hidden(context);
@@ -43,7 +44,7 @@ class Transformer::Impl {
 
   void forward_loss(const Pass& pass, ParamSource& params, View loss_sum, Stream& stream) {
     const Arena::Scope scope(arena_);
-    const PassInputs inputs = load_pass(pass, config_, max_positions_, arena_, stream);
+    const PassInputs inputs = load_pass(pass, config_, max_positions_, staging_, arena_, stream);
     const BlockContext context = make_context(inputs, stream);
     const ActivationSet acts(config_, options_.dtype, context.tokens, arena_);
     const ResidualPair output = forward(context, inputs, params, acts, allocate_hidden(context));
@@ -53,7 +54,7 @@ class Transformer::Impl {
 
   void forward_logits(const Pass& pass, ParamSource& params, View logits, Stream& stream) {
     const Arena::Scope scope(arena_);
-    const PassInputs inputs = load_pass(pass, config_, max_positions_, arena_, stream);
+    const PassInputs inputs = load_pass(pass, config_, max_positions_, staging_, arena_, stream);
     const BlockContext context = make_context(inputs, stream);
     const ActivationSet acts(config_, options_.dtype, context.tokens, arena_);
     const ResidualPair output = forward(context, inputs, params, acts, allocate_hidden(context));
@@ -136,6 +137,7 @@ class Transformer::Impl {
   std::int64_t max_positions_;
   Ops& ops_;
   Arena& arena_;
+  PassStaging staging_;
   ConstView cos_sin_;
 };
 

@@ -72,13 +72,56 @@ TEST_CASE("the rotary base is read from rope_parameters too") {
   CHECK(parse_config_json(json.dump(), "config.json").model.rope_theta == 500000.0);
 }
 
+TEST_CASE("rotary scaling is read in every spelling that Hugging Face wrote") {
+  for (const char* type : {"type", "rope_type"}) {
+    for (const char* section : {"rope_scaling", "rope_parameters"}) {
+      auto json = minimal();
+      json[section] = {{type, "linear"}, {"factor", 2.5}};
+      const RopeScaling linear = parse_config_json(json.dump(), "config.json").model.rope_scaling;
+      CHECK(linear.type == RopeScaling::Type::kLinear);
+      CHECK(linear.factor == 2.5);
+      json[section] = {{type, "llama3"},
+                       {"factor", 8.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 8192}};
+      const RopeScaling llama3 = parse_config_json(json.dump(), "config.json").model.rope_scaling;
+      CHECK(llama3 == RopeScaling{RopeScaling::Type::kLlama3, 8.0, 1.0, 4.0, 8192});
+      json[section].erase("high_freq_factor");
+      refused(json, "field 'high_freq_factor' is missing");
+    }
+  }
+}
+
+TEST_CASE("rotary scaling survives the round trip") {
+  HfConfig config;
+  for (const RopeScaling& scaling :
+       {RopeScaling{RopeScaling::Type::kLinear, 4.0}, RopeScaling{RopeScaling::Type::kLlama3, 32.0, 1.5, 5.0, 4096}}) {
+    config.model.rope_scaling = scaling;
+    const RopeScaling back = parse_config_json(format_config_json(config), "config.json").model.rope_scaling;
+    CHECK(back.type == scaling.type);
+    CHECK(back.factor == scaling.factor);
+    if (scaling.type == RopeScaling::Type::kLlama3) CHECK(back == scaling);
+  }
+}
+
 TEST_CASE("what the model cannot do is refused by name") {
   auto json = minimal();
   json["model_type"] = "mistral";
   refused(json, "model_type 'mistral' is not supported");
   json = minimal();
-  json["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
-  refused(json, "rope_scaling of type 'linear' is not supported");
+  json["rope_scaling"] = {{"type", "yarn"}, {"factor", 2.0}};
+  refused(json,
+          "config.json: rope_scaling: type 'yarn' is not supported: rope_scaling may be default, linear or llama3");
+  json = minimal();
+  json["architectures"] = {"LlamaForSequenceClassification"};
+  refused(json, "architecture 'LlamaForSequenceClassification' is not supported, only 'LlamaForCausalLM'");
+  json = minimal();
+  json["attention_dropout"] = 0.1;
+  refused(json, "attention_dropout is not supported");
+  json = minimal();
+  json["quantization_config"] = {{"bits", 4}};
+  refused(json, "quantization_config is not supported");
   json = minimal();
   json["hidden_act"] = "gelu";
   refused(json, "hidden_act 'gelu' is not supported");

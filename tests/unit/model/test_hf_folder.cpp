@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/error.h"
 #include "model/hf_folder.h"
@@ -155,6 +157,92 @@ TEST_CASE("a folder in several files with an index is read") {
   refused(folder.path(), "model-3.safetensors");
   write_text(index_path, "{}");
   refused(folder.path(), "no object 'weight_map'");
+}
+
+TEST_CASE("weights beyond the shard size go into several files with an index, and read back bit for bit") {
+  const TemporaryFolder folder;
+  const ParamTable table(small_config());
+  HfExportOptions options;
+  options.max_shard_bytes = 20000;
+  const auto gather = [&](int unit, std::vector<float>& out) { out = unit_values(table, unit); };
+  write_model(folder.path(), table);  // one file, which the second export removes
+  write_hf_folder(folder.path(), table, {}, {}, gather, options);
+  CHECK_FALSE(fs::exists(folder.path() / "model.safetensors"));
+  const auto index = nlohmann::json::parse(MappedFile(folder.path() / "model.safetensors.index.json").text());
+  CHECK(index["metadata"]["total_size"] == table.total_numel() * 4);
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : index["weight_map"].items()) names.insert(file);
+  CHECK(names.size() > 3);
+  for (const std::string& name : names) {
+    const SafetensorsFile file(folder.path() / name);
+    std::int64_t bytes = 0;
+    for (const auto& [tensor, content] : file.tensors()) bytes += static_cast<std::int64_t>(content.bytes.size());
+    CHECK((bytes <= options.max_shard_bytes || file.tensors().size() == 1));
+  }
+  const HfFolder model(folder.path());
+  for (int unit = 0; unit < table.unit_count(); ++unit) {
+    std::vector<float> values(static_cast<std::size_t>(table.units()[static_cast<std::size_t>(unit)].numel));
+    model.read(unit, 0, values);
+    CHECK(values == unit_values(table, unit));
+  }
+  write_model(folder.path(), table);  // and back: index and parts are gone
+  CHECK_FALSE(fs::exists(folder.path() / "model.safetensors.index.json"));
+  CHECK_FALSE(fs::exists(folder.path() / *names.begin()));
+  CHECK_NOTHROW(HfFolder{folder.path()});
+}
+
+TEST_CASE("an imported folder exported again has the same bytes in every tensor, in every dtype") {
+  const ParamTable table(small_config(2));
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const TemporaryFolder folder;
+    write_model(folder.path() / "in", table, dtype);
+    const HfFolder in(folder.path() / "in");
+    HfExportOptions options;
+    options.max_shard_bytes = 15000;
+    write_hf_folder(
+        folder.path() / "out", in.table(), in.config().info, {},
+        [&](int unit, std::vector<float>& out) {
+          out.resize(static_cast<std::size_t>(in.table().units()[static_cast<std::size_t>(unit)].numel));
+          in.read(unit, 0, out);
+        },
+        options);
+    const SafetensorsFile before(folder.path() / "in" / "model.safetensors");
+    std::size_t seen = 0;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder.path() / "out")) {
+      if (entry.path().extension() != ".safetensors") continue;
+      const SafetensorsFile part(entry.path());
+      for (const auto& [name, tensor] : part.tensors()) {
+        const SafetensorsFile::Tensor& original = before.find(name);
+        CHECK(tensor.dtype == original.dtype);
+        CHECK(tensor.shape == original.shape);
+        CHECK(std::ranges::equal(tensor.bytes, original.bytes));
+        ++seen;
+      }
+    }
+    CHECK(seen == before.tensors().size());
+  }
+}
+
+TEST_CASE("the files of an imported model's tokenizer go along with the tokenizer, and only with it") {
+  const TemporaryFolder folder;
+  const ParamTable table(small_config());
+  const fs::path source = folder.path() / "source";
+  create_folder(source);
+  for (const char* name : {"tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"}) {
+    write_text(source / name, std::string("the source's ") + name);
+  }
+  write_text(source / "generation_config.json", "{\"temperature\": 0.6}");
+  write_text(folder.path() / "other.model", "another tokenizer");
+  const auto gather = [&](int unit, std::vector<float>& out) { out = unit_values(table, unit); };
+  HfExportOptions options;
+  options.source = source;
+  write_hf_folder(folder.path() / "same", table, {}, source / "tokenizer.model", gather, options);
+  CHECK(MappedFile(folder.path() / "same/tokenizer.json").text() == "the source's tokenizer.json");
+  CHECK(MappedFile(folder.path() / "same/tokenizer_config.json").text() == "the source's tokenizer_config.json");
+  CHECK(MappedFile(folder.path() / "same/generation_config.json").text() == "{\"temperature\": 0.6}");
+  write_hf_folder(folder.path() / "other", table, {}, folder.path() / "other.model", gather, options);
+  CHECK_FALSE(fs::exists(folder.path() / "other/tokenizer.json"));
+  CHECK(MappedFile(folder.path() / "other/tokenizer_config.json").text() != "the source's tokenizer_config.json");
 }
 
 TEST_CASE("missing, surplus and misshapen tensors are named") {
