@@ -68,6 +68,13 @@ std::string HostGroup::from_root(const std::string& text) const {
   return result;
 }
 
+std::vector<std::string> HostGroup::from_all(const std::string& text) const {
+  std::vector<std::string> texts(static_cast<std::size_t>(size_));
+  texts[static_cast<std::size_t>(rank_)] = text;
+  for (int root = 0; root < size_; ++root) broadcast(texts[static_cast<std::size_t>(root)], root);
+  return texts;
+}
+
 std::vector<double> HostGroup::sum(std::span<const double> mine) const {
   std::vector<double> all(mine.size() * static_cast<std::size_t>(size_));
   const int count = static_cast<int>(mine.size());

@@ -41,6 +41,8 @@ class HostGroup {
   std::int64_t max(std::int64_t mine) const;
   /// Rank 0's text, on every rank.
   std::string from_root(const std::string& text) const;
+  /// Every rank's text, by rank, on every rank.
+  std::vector<std::string> from_all(const std::string& text) const;
   /// Element by element over ranks, added in rank order. Every rank gives the same number of values.
   std::vector<double> sum(std::span<const double> mine) const;
 

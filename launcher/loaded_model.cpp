@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "kernels/planning_ops.h"
-#include "launcher/train_header.h"
+#include "launcher/run_description.h"
 #include "model/hf_folder.h"
 #include "model/transformer.h"
 

@@ -9,7 +9,9 @@
 #include "launcher/eval_command.h"
 #include "launcher/generate_command.h"
 #include "launcher/host_group.h"
+#include "launcher/plan_command.h"
 #include "launcher/progress.h"
+#include "launcher/report_command.h"
 #include "launcher/thread_waiting.h"
 #include "launcher/train.h"
 #include "zero/mpi_communicator.h"
@@ -28,6 +30,11 @@ int dispatch(const CommandLine& line, MpiWorld& world, const HostGroup& group) {
       return 0;
     case Command::kTrain:
       return run_train(line.train, world);
+    case Command::kPlan:
+      group.together([&] { run_plan(line.plan, world.rank(), world.size()); });
+      return 0;
+    case Command::kReport:
+      return run_report(group, world);
     case Command::kTokenize:
       return run_tokenize(line.tokenize, group);
     case Command::kGenerate:

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "launcher/plan_case.h"
 #include "launcher/progress.h"
+#include "launcher/driver_memory.h"
 #include "launcher/run_folder.h"
 #include "launcher/stop_signal.h"
 #include "launcher/train_finish.h"
@@ -69,6 +70,7 @@ int train(TrainSetup& setup, Runtime& runtime) {
   const MemoryReport measured = arena.report();
   export_final_model(setup, engine, runtime, folder);
   print_summary(setup, totals, eval_loss, measured, folder);
+  print_driver_memory(setup.plan, runtime);
   if (!totals.failure.empty()) throw AgreedError(totals.failure);
   return 0;
 }

@@ -7,7 +7,7 @@
 
 #include "core/log.h"
 #include "launcher/progress.h"
-#include "launcher/train_header.h"
+#include "launcher/plan_case.h"
 #include "model/hf_folder.h"
 
 namespace llama_zero {

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "core/log.h"
+#include "launcher/plan_table.h"
 #include "launcher/progress.h"
+#include "launcher/run_description.h"
 #include "launcher/schedule.h"
 #include "launcher/version.h"
 
@@ -51,19 +53,6 @@ std::string describe_optimizer(const TrainConfig& config) {
                      optimizer.beta2, optimizer.eps, optimizer.weight_decay, clip);
 }
 
-std::string describe_stage(int stage) {
-  switch (stage) {
-    case 1:
-      return "stage 1: optimizer states are sharded";
-    case 2:
-      return "stage 2: optimizer states and gradients are sharded";
-    case 3:
-      return "stage 3: optimizer states, gradients and weights are sharded";
-    default:
-      return "stage 0: every rank holds everything";
-  }
-}
-
 std::string describe_zero(const ZeroConfig& zero) {
   std::string text = describe_stage(zero.stage);
   if (zero.offload_optimizer || zero.offload_param) {
@@ -83,25 +72,6 @@ void print_data(const DataSource& data, std::string_view label) {
 }
 
 }  // namespace
-
-std::string describe_shape(const ParamTable& table) {
-  const LlamaConfig& c = table.config();
-  return fmt::format("{} layers, hidden {}, {} heads ({} key-value), feed-forward {}, vocabulary {}; {} parameters",
-                     c.num_hidden_layers, c.hidden_size, c.num_attention_heads, c.num_key_value_heads,
-                     c.intermediate_size, c.vocab_size, format_count(table.total_numel()));
-}
-
-MemoryReport with_workspace(const MemoryPlan& plan) {
-  MemoryReport report = plan.arena;
-  const std::size_t alignment = Arena::kAlignment;
-  const std::size_t workspace = (plan.workspace_bytes + alignment - 1) / alignment * alignment;
-  if (workspace == 0) return report;
-  report.peak_bytes += workspace;
-  report.current_bytes += workspace;
-  report.at_peak["workspace"] += workspace;
-  report.peak_by_label["workspace"] += workspace;
-  return report;
-}
 
 void print_header(const TrainSetup& setup, const Runtime& runtime) {
   if (runtime.rank() != 0) return;
@@ -125,7 +95,7 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("schedule", describe_schedule(config, setup.engine.schedule));
   for (const std::string& note : config.notes) line("note", note);
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
-  log::info("{}", format_memory_table(with_workspace(setup.plan)));
+  log::info("{}", format_forecast({with_workspace(setup.plan), {}}));
   for (const std::string& warning : config.warnings) log::warning("{}", warning);
   log::debug("resolved config\n{}", print_resolved(config));
 }

@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.h"
 #include "launcher/engine_options.h"
+#include "launcher/plan_advice.h"
 
 namespace llama_zero {
 namespace {
-
-// Larger passes make larger matrix products; beyond this nothing is gained.
-constexpr std::int64_t kMostTokensPerPass = 8192;
 
 ResolveFacts facts_of(const TrainSetup& setup, const ConfigFile& file, int ranks) {
   const TokenFile& tokens = setup.data->tokens;
@@ -47,9 +46,47 @@ void make_loaders(TrainSetup& setup) {
   setup.eval_loader = std::make_unique<Loader>(setup.eval_data->tokens, options);
 }
 
-MemoryPlan make_plan(const TrainSetup& setup, const EngineOptions& options, Runtime& runtime) {
-  const std::vector<Pass> passes = largest_step(setup);
-  return plan_memory(*setup.table, options, runtime.ops(), runtime.rank(), runtime.ranks(), passes);
+// A third pass repeats what the second one allocates.
+std::vector<Pass> largest_step(const Loader& loader, const Loader* eval_loader) {
+  const std::int64_t passes = std::min<std::int64_t>(2, loader.max_passes_per_step());
+  std::vector<Pass> step(static_cast<std::size_t>(passes), loader.largest_pass());
+  if (eval_loader == nullptr) return step;
+  Pass evaluated = eval_loader->largest_pass();
+  if (evaluated.tokens_count() > step.front().tokens_count()) step.push_back(std::move(evaluated));
+  return step;
+}
+
+MemoryPlan make_plan(const TrainSetup& setup, Runtime& runtime) {
+  const std::vector<Pass> passes = largest_step(*setup.loader, setup.eval_loader.get());
+  return plan_memory(*setup.table, setup.engine, runtime.ops(), runtime.rank(), runtime.ranks(), passes);
+}
+
+// What can be changed about the run that stands in `setup`. The engine keeps all states on its device.
+PlanCase plan_case_of(const TrainSetup& setup, int ranks) {
+  PlanCase plan_case;
+  plan_case.engine = setup.engine;
+  plan_case.ranks = ranks;
+  plan_case.longest_row = setup.data->tokens.longest_row();
+  if (setup.eval_data) plan_case.longest_row = std::max(plan_case.longest_row, setup.eval_data->tokens.longest_row());
+  plan_case.micro_batch = setup.loader_options.micro_batch;
+  plan_case.accumulation = setup.loader_options.accumulation;
+  plan_case.coalesce = setup.loader_options.coalesce;
+  plan_case.pass_alignment = setup.loader_options.pass_alignment;
+  plan_case.max_tokens_per_pass = setup.loader_options.max_tokens_per_pass;
+  return plan_case;
+}
+
+// Bytes of a step after the change, with the passes that the data gives then.
+std::size_t replay(const TrainSetup& setup, const PlanCase& changed, Runtime& runtime) {
+  LoaderOptions options = setup.loader_options;
+  options.micro_batch = changed.micro_batch;
+  options.accumulation = changed.accumulation;
+  options.max_tokens_per_pass = changed.max_tokens_per_pass;
+  const Loader loader(setup.data->tokens, options);
+  std::optional<Loader> eval_loader;
+  if (setup.eval_data) eval_loader.emplace(setup.eval_data->tokens, options);
+  const std::vector<Pass> passes = largest_step(loader, eval_loader ? &*eval_loader : nullptr);
+  return plan_memory(*setup.table, changed.engine, runtime.ops(), runtime.rank(), changed.ranks, passes).total_bytes();
 }
 
 // "auto": the largest limit whose plan fits; the smallest that holds the longest row when none does.
@@ -57,21 +94,20 @@ void choose_pass_limit(TrainSetup& setup, Runtime& runtime) {
   const HostGroup& group = runtime.group();
   LoaderOptions& options = setup.loader_options;
   const bool given = options.max_tokens_per_pass > 0;
-  std::int64_t longest = setup.data->tokens.longest_row();
-  if (setup.eval_data) longest = std::max(longest, setup.eval_data->tokens.longest_row());
-  const std::int64_t alignment = options.pass_alignment;
-  const std::int64_t least = (longest + alignment - 1) / alignment * alignment;
+  PlanCase plan_case = plan_case_of(setup, runtime.ranks());
+  const std::int64_t least = plan_case.least_tokens_per_pass();
   if (!given) options.max_tokens_per_pass = std::max(least, kMostTokensPerPass);
   for (;;) {
     group.together([&] {
       make_loaders(setup);
-      setup.plan = make_plan(setup, setup.engine, runtime);
+      setup.plan = make_plan(setup, runtime);
     });
     // All ranks must cut their batches alike.
     const std::int64_t most = group.max(static_cast<std::int64_t>(setup.plan.total_bytes()));
     const bool done = given || !options.coalesce || options.max_tokens_per_pass == least;
     if (done || static_cast<std::size_t>(most) <= setup.free_bytes) return;
-    options.max_tokens_per_pass = std::max(least, options.max_tokens_per_pass / 2 / alignment * alignment);
+    plan_case.max_tokens_per_pass = options.max_tokens_per_pass;
+    options.max_tokens_per_pass = plan_case.smaller_tokens_per_pass();
   }
 }
 
@@ -83,16 +119,6 @@ void find_model_and_tokenizer(TrainSetup& setup, const RunSection& run) {
 }
 
 }  // namespace
-
-std::vector<Pass> largest_step(const TrainSetup& setup) {
-  // A third pass repeats what the second one allocates.
-  const std::int64_t passes = std::min<std::int64_t>(2, setup.loader->max_passes_per_step());
-  std::vector<Pass> step(static_cast<std::size_t>(passes), setup.loader->largest_pass());
-  if (!setup.eval_loader) return step;
-  Pass evaluated = setup.eval_loader->largest_pass();
-  if (evaluated.tokens_count() > step.front().tokens_count()) step.push_back(std::move(evaluated));
-  return step;
-}
 
 TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime) {
   const HostGroup& group = runtime.group();
@@ -117,19 +143,10 @@ void check_fits(const TrainSetup& setup, Runtime& runtime) {
   if (setup.plan.total_bytes() <= setup.free_bytes) return;
   const std::string trouble = fmt::format("a step needs {} on each rank, but only {} is free for each",
                                           format_bytes(setup.plan.total_bytes()), format_bytes(setup.free_bytes));
-  for (int stage = setup.engine.stage + 1; stage <= 3; ++stage) {
-    EngineOptions options = setup.engine;
-    options.stage = stage;
-    if (make_plan(setup, options, runtime).total_bytes() <= setup.free_bytes) {
-      fail("{}; it would fit with zero_optimization.stage {}", trouble, stage);
-    }
-  }
-  EngineOptions options = setup.engine;
-  options.transformer.checkpointing = ActivationCheckpointing::kFull;
-  if (make_plan(setup, options, runtime).total_bytes() <= setup.free_bytes) {
-    fail("{}; it would fit with full activation checkpointing", trouble);
-  }
-  fail("{}; use more ranks with zero_optimization.stage 3, a shorter sequence length or a smaller model", trouble);
+  const PlanCase plan_case = plan_case_of(setup, runtime.ranks());
+  const Advice advice =
+      advise(plan_case, setup.free_bytes, [&](const PlanCase& changed) { return replay(setup, changed, runtime); });
+  fail("{}; {}", trouble, in_a_sentence(advice));
 }
 
 }  // namespace llama_zero

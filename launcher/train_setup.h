@@ -40,7 +40,4 @@ TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime);
 /// Throws Error when the plan needs more memory than there is; the message names a change that would make it fit.
 void check_fits(const TrainSetup& setup, Runtime& runtime);
 
-/// The largest step that the run will see: what the planner replays.
-std::vector<Pass> largest_step(const TrainSetup& setup);
-
 }  // namespace llama_zero

@@ -1,0 +1,58 @@
+#include "launcher/plan_backend.h"
+
+#include <algorithm>
+
+#include "core/device.h"
+#include "core/error.h"
+
+#ifdef LLAMA_ZERO_WITH_CUDA
+#include "core/cuda/cuda_report.h"
+#include "kernels/cuda/cuda_ops.h"
+#endif
+
+namespace llama_zero {
+namespace {
+
+PlanBackend cpu_backend(int ranks_on_host) {
+  PlanBackend backend;
+  backend.sizing = make_cpu_ops(1);
+  backend.memory_bytes = make_cpu_device()->memory_info().free / static_cast<std::size_t>(ranks_on_host);
+  backend.description = "CPU: device memory is host memory";
+  return backend;
+}
+
+#ifdef LLAMA_ZERO_WITH_CUDA
+
+PlanBackend cuda_backend() {
+  PlanBackend backend;
+  backend.device = DeviceType::kCuda;
+  backend.sizing = make_cuda_sizing_ops();
+  const GpuReport gpus = query_gpus();
+  if (gpus.gpus.empty()) {
+    backend.description = "CUDA; no GPU here: " + gpus.why_none;
+    return backend;
+  }
+  const auto least = std::ranges::min_element(gpus.gpus, {}, &GpuFacts::memory_bytes);
+  backend.memory_bytes = least->memory_bytes;
+  backend.description = "CUDA; " + least->name;
+  return backend;
+}
+
+constexpr bool kHasCuda = true;
+
+#else
+
+PlanBackend cuda_backend() { fail("this program was built without CUDA (no nvcc was found): plan with --device cpu"); }
+
+constexpr bool kHasCuda = false;
+
+#endif
+
+}  // namespace
+
+PlanBackend make_plan_backend(DeviceChoice choice, int ranks_on_host) {
+  const bool cuda = choice == DeviceChoice::kCuda || (choice == DeviceChoice::kAuto && kHasCuda);
+  return cuda ? cuda_backend() : cpu_backend(ranks_on_host);
+}
+
+}  // namespace llama_zero
