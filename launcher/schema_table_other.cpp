@@ -25,7 +25,7 @@ std::span<const SchemaKey> other_keys() {
        "device sync at each block"},
       {"activation_checkpointing.profile", kBool, "false", "", kNoEffect, "times of each block"},
       {"checkpoint.tag_validation", kString, R"("Warn")", "~Warn|Ignore|Fail", kNoEffect,
-       "when ranks disagree on a checkpoint's name"},
+       "when ranks disagree on a checkpoint's name", "rank 0 gives the name to all ranks: they cannot disagree"},
       {"checkpoint.load_universal", kBool, "false", "", kNoEffect, "load DeepSpeed's universal checkpoints",
        "DeepSpeed's universal checkpoints are not read"},
       {"checkpoint.use_node_local_storage", kBool, "false", "", kNoEffect, "checkpoints on each node's own disk",
