@@ -75,6 +75,23 @@ class Checker {
   const char* op_;
 };
 
+struct NamedState {
+  const char* name;
+  ConstView view;
+};
+
+/// What the optimizers' updates have in common.
+template <typename Args>
+void check_update(const char* op, const Args& args, std::initializer_list<NamedState> states) {
+  const Checker checker(op);
+  const DType dtype = args.master.dtype();
+  checker.that(dtype == DType::kF32 || dtype == DType::kF64, "master", "must hold fp32 or fp64");
+  for (const NamedState& state : states) checker.tensor(state.name, state.view, dtype, args.master.numel());
+  checker.any_floating("gradient", args.gradient, args.master.numel());
+  if (args.weights) checker.any_floating("weights", args.weights, args.master.numel());
+  checker.tensor("state", args.state, DType::kU8, static_cast<std::int64_t>(sizeof(StepState)));
+}
+
 std::int64_t qkv_width(std::int64_t query_heads, std::int64_t kv_heads, std::int64_t head_dim) {
   return (query_heads + 2 * kv_heads) * head_dim;
 }
@@ -290,15 +307,23 @@ void check(const AdvanceStep& args) {
 }
 
 void check(const AdamW& args) {
-  const Checker checker("adamw");
-  const DType dtype = args.master.dtype();
-  checker.that(dtype == DType::kF32 || dtype == DType::kF64, "master", "must hold fp32 or fp64");
-  const std::int64_t count = args.master.numel();
-  checker.tensor("exp_avg", args.exp_avg, dtype, count);
-  checker.tensor("exp_avg_sq", args.exp_avg_sq, dtype, count);
-  checker.any_floating("gradient", args.gradient, count);
-  if (args.weights) checker.any_floating("weights", args.weights, count);
-  checker.tensor("state", args.state, DType::kU8, static_cast<std::int64_t>(sizeof(StepState)));
+  check_update("adamw", args, {{"exp_avg", args.exp_avg}, {"exp_avg_sq", args.exp_avg_sq}});
+}
+
+void check(const Lion& args) { check_update("lion", args, {{"exp_avg", args.exp_avg}}); }
+
+void check(const Adagrad& args) { check_update("adagrad", args, {{"sum", args.sum}}); }
+
+void check(const Sgd& args) {
+  const Checker checker("sgd");
+  if (args.momentum_buffer) {
+    check_update("sgd", args, {{"momentum_buffer", args.momentum_buffer}});
+  } else {
+    check_update("sgd", args, {});
+    checker.that(args.momentum == 0.0, "momentum_buffer", "is needed with momentum");
+  }
+  checker.that(!args.nesterov || (args.momentum > 0.0 && args.dampening == 0.0), "nesterov",
+               "needs momentum and no dampening");
 }
 
 }  // namespace llama_zero

@@ -32,6 +32,9 @@ void check(const ReducePieces& args);
 void check(const SumOfSquares& args);
 void check(const AdvanceStep& args);
 void check(const AdamW& args);
+void check(const Lion& args);
+void check(const Adagrad& args);
+void check(const Sgd& args);
 
 /// Largest head_dim that rope and attention take; it must be a multiple of 8.
 inline constexpr std::int64_t kMaxHeadDim = 256;

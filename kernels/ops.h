@@ -236,15 +236,48 @@ struct AdvanceStep {
   double clip = 0.0;
 };
 
-/// AdamW on a flat range (kernels/adamw_update.h): gradient is multiplied by state.grad_multiplier first. Does nothing when
-/// state.skip is set. master, exp_avg, exp_avg_sq stat dtype [n]; gradient [n] any floating dtype; weights [n]: the model's copy,
-/// rounded from the master (absent in fp32 training, where the master is the weight).
+// One update of a flat range by an optimizer. For all of them: gradient [n], any floating dtype, is multiplied by
+// state.grad_multiplier first; learning rate, betas and bias corrections come from `state`, u8 [sizeof(StepState)]; nothing
+// happens when state.skip is set. master and the optimizer's states [n] hold fp32 (fp64 in the CPU reference); weights [n]:
+// the model's copy, rounded from the master (absent in fp32 training, where the master is the weight).
+
+/// AdamW, or Adam with weight decay in the gradient (kernels/adam_update.h). exp_avg and exp_avg_sq start as zero.
 struct AdamW {
   View master, exp_avg, exp_avg_sq;
   ConstView gradient;
   View weights;
-  ConstView state;  ///< u8 [sizeof(StepState)]
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+  ConstView state;
+  double eps = 1e-8, weight_decay = 0.0;
+  bool decoupled_decay = true;  ///< false: Adam with L2 regularisation
+};
+
+/// Lion (kernels/lion_update.h). exp_avg starts as zero.
+struct Lion {
+  View master, exp_avg;
+  ConstView gradient;
+  View weights;
+  ConstView state;
+  double weight_decay = 0.0;
+};
+
+/// Adagrad (kernels/adagrad_update.h). sum starts as the initial accumulator value.
+struct Adagrad {
+  View master, sum;
+  ConstView gradient;
+  View weights;
+  ConstView state;
+  double eps = 1e-10, weight_decay = 0.0;
+};
+
+/// Stochastic gradient descent (kernels/sgd_update.h). momentum_buffer starts as zero; absent: plain descent, and momentum
+/// must be 0. Nesterov's momentum takes no dampening.
+struct Sgd {
+  View master, momentum_buffer;
+  ConstView gradient;
+  View weights;
+  ConstView state;
+  double weight_decay = 0.0, momentum = 0.0, dampening = 0.0;
+  bool nesterov = false;
 };
 
 /// A compute backend. `workspace_bytes` answers without a device: what the call needs of the workspace.
@@ -278,6 +311,9 @@ class Ops {
   virtual void sum_of_squares(const SumOfSquares& args, Stream& stream) = 0;
   virtual void advance_step(const AdvanceStep& args, Stream& stream) = 0;
   virtual void adamw(const AdamW& args, Stream& stream) = 0;
+  virtual void lion(const Lion& args, Stream& stream) = 0;
+  virtual void adagrad(const Adagrad& args, Stream& stream) = 0;
+  virtual void sgd(const Sgd& args, Stream& stream) = 0;
 
   virtual std::size_t workspace_bytes(const EmbeddingBackward& args) const = 0;
   virtual std::size_t workspace_bytes(const RmsNormBackward& args) const = 0;

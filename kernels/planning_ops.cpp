@@ -25,5 +25,8 @@ void PlanningOps::reduce_pieces(const ReducePieces& args, Stream&) { check(args)
 void PlanningOps::sum_of_squares(const SumOfSquares& args, Stream&) { check(args); }
 void PlanningOps::advance_step(const AdvanceStep& args, Stream&) { check(args); }
 void PlanningOps::adamw(const AdamW& args, Stream&) { check(args); }
+void PlanningOps::lion(const Lion& args, Stream&) { check(args); }
+void PlanningOps::adagrad(const Adagrad& args, Stream&) { check(args); }
+void PlanningOps::sgd(const Sgd& args, Stream&) { check(args); }
 
 }  // namespace llama_zero

@@ -41,6 +41,9 @@ class PlanningOps final : public Ops {
   void sum_of_squares(const SumOfSquares& args, Stream& stream) override;
   void advance_step(const AdvanceStep& args, Stream& stream) override;
   void adamw(const AdamW& args, Stream& stream) override;
+  void lion(const Lion& args, Stream& stream) override;
+  void adagrad(const Adagrad& args, Stream& stream) override;
+  void sgd(const Sgd& args, Stream& stream) override;
 
   std::size_t workspace_bytes(const EmbeddingBackward& args) const override { return sizing_.workspace_bytes(args); }
   std::size_t workspace_bytes(const RmsNormBackward& args) const override { return sizing_.workspace_bytes(args); }

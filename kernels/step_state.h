@@ -26,6 +26,7 @@ struct LossScalerConfig {
   float min_loss_scale = 1.0F;
   std::int32_t window = 1000;    ///< clean steps between doublings
   std::int32_t hysteresis = 2;   ///< overflows spent before the scale falls
+  std::int32_t max_skips_in_a_row = 0;  ///< the run stops when it has skipped so many steps in a row; 0: no limit
 };
 
 /// Plain data, the same layout on host and device.
@@ -37,16 +38,21 @@ struct StepState {
   std::int64_t last_overflow = -1;   ///< iteration of the last overflow
   std::int64_t applied_steps = 0;    ///< updates applied: Adam's step count and the scheduler's clock
   std::int64_t skipped_steps = 0;
+  std::int32_t skips_in_a_row = 0;   ///< up to the last step
   // Results of the last step.
   std::int32_t skip = 0;             ///< 1: the gradients were not finite, nothing was updated
   std::int32_t scale_exhausted = 0;  ///< 1: overflow with the scale already at its minimum (DeepSpeed raises here)
+  std::int32_t too_many_skips = 0;   ///< 1: max_skips_in_a_row is reached
   float used_loss_scale = 1.0F;      ///< the scale that the gradients of this step carry
   double grad_norm = 0.0;            ///< L2 norm of the averaged, unscaled, unclipped gradients
   float grad_multiplier = 1.0F;      ///< unscale and clip in one factor, applied by the optimizer
-  // Row of the update that is being applied, copied from the schedule table.
-  float lr = 0.0F;
-  float bias_correction1 = 1.0F;     ///< 1 - beta1^s
-  float bias_correction2_sqrt = 1.0F;///< sqrt(1 - beta2^s)
+  // Row of the update that is being applied, copied from the schedule table; an op rounds it to its arithmetic type.
+  double lr = 0.0;
+  double bias_correction1 = 1.0;
+  double bias_correction2_sqrt = 1.0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double lr_divisor = 1.0;
 };
 
 /// One row of the schedule table, computed on the host in fp64: what applied update s (row s - 1) uses.
@@ -54,6 +60,9 @@ struct ScheduleRow {
   double lr = 0.0;
   double bias_correction1 = 1.0;       ///< 1 - beta1^s
   double bias_correction2_sqrt = 1.0;  ///< sqrt(1 - beta2^s)
+  double beta1 = 0.9;                  ///< Adam's and Lion's coefficients
+  double beta2 = 0.999;
+  double lr_divisor = 1.0;  ///< Adagrad's 1 + (s - 1) * lr_decay
 };
 
 LLAMA_ZERO_HD inline StepState initial_step_state(const LossScalerConfig& config) {
@@ -81,7 +90,7 @@ LLAMA_ZERO_HD inline void update_loss_scale(StepState& state, const LossScalerCo
   if (config.dynamic) {
     if (overflow) {
       if (config.hysteresis == 1 || state.hysteresis_left == 1) {
-        if (state.loss_scale <= config.min_loss_scale) state.scale_exhausted = 1;
+        if (state.loss_scale == config.min_loss_scale) state.scale_exhausted = 1;
         const float halved = state.loss_scale / 2.0F;
         state.loss_scale = halved > config.min_loss_scale ? halved : config.min_loss_scale;
       } else {
@@ -100,25 +109,42 @@ LLAMA_ZERO_HD inline void update_loss_scale(StepState& state, const LossScalerCo
   state.iteration += 1;
 }
 
+/// A state from which no step goes on: a step that the host gave before it knew leaves everything as it is.
+LLAMA_ZERO_HD inline bool is_stopped(const StepState& state) {
+  return state.scale_exhausted != 0 || state.too_many_skips != 0;
+}
+
 /// One boundary: `sum_of_squares` of the averaged, still scaled gradients of all ranks, and whether any was not finite.
 /// Unscales with the scale that backward used (DeepSpeed issue 8588 is not copied), then moves the scale.
 /// `schedule` has at least applied_steps + 1 rows, or `rows` of them, the last of which then repeats.
 LLAMA_ZERO_HD inline void advance_step_state(StepState& state, const LossScalerConfig& config, double norm_of_scaled,
                                              bool non_finite, double clip, const ScheduleRow* schedule,
                                              std::int64_t rows) {
-  const bool overflow = config.check_overflow && non_finite;
+  if (is_stopped(state)) {
+    state.skip = 1;
+    return;
+  }
+  // Finite gradients whose squares are not: their norm says nothing, so neither clipping nor the update would be right.
+  const bool finite_norm = norm_of_scaled - norm_of_scaled == 0.0;
+  const bool overflow = config.check_overflow && (non_finite || !finite_norm);
   state.used_loss_scale = state.loss_scale;
   state.skip = overflow ? 1 : 0;
   state.grad_norm = norm_of_scaled / static_cast<double>(state.loss_scale);
   state.grad_multiplier = grad_multiplier(state.grad_norm, static_cast<double>(state.loss_scale), clip);
   const std::int64_t row = state.applied_steps < rows ? state.applied_steps : rows - 1;
-  state.lr = static_cast<float>(schedule[row].lr);
-  state.bias_correction1 = static_cast<float>(schedule[row].bias_correction1);
-  state.bias_correction2_sqrt = static_cast<float>(schedule[row].bias_correction2_sqrt);
+  state.lr = schedule[row].lr;
+  state.bias_correction1 = schedule[row].bias_correction1;
+  state.bias_correction2_sqrt = schedule[row].bias_correction2_sqrt;
+  state.beta1 = schedule[row].beta1;
+  state.beta2 = schedule[row].beta2;
+  state.lr_divisor = schedule[row].lr_divisor;
   if (overflow) {
     state.skipped_steps += 1;
+    state.skips_in_a_row += 1;
+    if (state.skips_in_a_row == config.max_skips_in_a_row) state.too_many_skips = 1;
   } else {
     state.applied_steps += 1;
+    state.skips_in_a_row = 0;
   }
   update_loss_scale(state, config, overflow);
 }

@@ -16,6 +16,7 @@
 #include "core/files.h"
 #include "kernels/step_state.h"
 #include "launcher/json_value.h"
+#include "launcher/monitor/monitor_config.h"
 #include "model/transformer.h"
 #include "zero/lr_schedule.h"
 #include "zero/optimizer_options.h"
@@ -179,6 +180,7 @@ struct TrainConfig {
   ScheduleConfig schedule;
   ZeroConfig zero;
   ActivationCheckpointing checkpointing = ActivationCheckpointing::kSelective;
+  MonitorConfig monitor;
   std::vector<std::string> warnings;  ///< each once; print as warnings
   std::vector<std::string> notes;     ///< what was decided and why; print in the header
   std::vector<ConfigOrigin> origins;  ///< every key that is set, was filled, or matters by its default, in schema order

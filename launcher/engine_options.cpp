@@ -1,5 +1,6 @@
 #include "launcher/engine_options.h"
 
+#include "launcher/optimizer_config.h"
 #include "launcher/schedule.h"
 
 namespace llama_zero {
@@ -11,7 +12,7 @@ EngineOptions engine_options_of(const TrainConfig& config) {
   options.grad_accum_dtype = config.grad_accum_dtype;
   options.scaler = config.scaler;
   options.gradient_clipping = config.gradient_clipping;
-  options.adamw = {config.optimizer.beta1, config.optimizer.beta2, config.optimizer.eps, config.optimizer.weight_decay};
+  options.optimizer = optimizer_options(config.optimizer);
   options.schedule = schedule_rows(config);
   options.transformer.dtype = config.dtype;
   options.transformer.checkpointing = config.checkpointing;

@@ -28,7 +28,10 @@ OneCycle one_cycle(const ScheduleConfig& config) {
   cycle.cycle_first_stair_count = config.cycle_first_stair_count;
   cycle.cycle_second_stair_count = config.cycle_second_stair_count;
   cycle.decay_step_size = config.decay_step_size;
-  cycle.cycle_momentum = false;
+  cycle.cycle_momentum = config.cycle_momentum;
+  cycle.cycle_min_mom = config.cycle_min_mom;
+  cycle.cycle_max_mom = config.cycle_max_mom;
+  cycle.decay_mom_rate = config.decay_mom_rate;
   return cycle;
 }
 
@@ -36,8 +39,9 @@ LrSchedule to_schedule(const TrainConfig& config) {
   const ScheduleConfig& schedule = config.schedule;
   switch (schedule.type) {
     case ScheduleType::kConstant:
-    case ScheduleType::kLinear:
       return ConstantLr{config.optimizer.lr};
+    case ScheduleType::kLinear:
+      return LinearLr{config.optimizer.lr, schedule.total_num_steps};
     case ScheduleType::kWarmup:
       return warmup(schedule);
     case ScheduleType::kWarmupDecay:
@@ -54,14 +58,6 @@ LrSchedule to_schedule(const TrainConfig& config) {
   fail("unknown learning-rate schedule");
 }
 
-// Hugging Face's default without a scheduler section: get_linear_schedule_with_warmup, no warm-up.
-void decay_linearly(std::vector<ScheduleRow>& rows, std::int64_t total) {
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const double left = static_cast<double>(total - static_cast<std::int64_t>(i));
-    rows[i].lr *= std::max(0.0, left / static_cast<double>(std::max<std::int64_t>(1, total)));
-  }
-}
-
 std::string zero_updates(const std::vector<ScheduleRow>& rows) {
   const auto first = std::ranges::find_if(rows, [](const ScheduleRow& row) { return row.lr != 0.0; }) - rows.begin();
   if (first == 0) return "";
@@ -74,10 +70,8 @@ std::string zero_updates(const std::vector<ScheduleRow>& rows) {
 
 std::vector<ScheduleRow> schedule_rows(const TrainConfig& config) {
   const Betas betas{config.optimizer.beta1, config.optimizer.beta2};
-  std::vector<ScheduleRow> rows =
-      build_schedule_table(to_schedule(config), betas, config.optimizer.bias_correction, config.total_steps);
-  if (config.schedule.type == ScheduleType::kLinear) decay_linearly(rows, config.schedule.total_num_steps);
-  return rows;
+  return build_schedule_table(to_schedule(config), betas, config.optimizer.bias_correction, config.total_steps,
+                              config.optimizer.lr_decay);
 }
 
 std::string describe_schedule(const TrainConfig& config, const std::vector<ScheduleRow>& rows) {

@@ -20,6 +20,11 @@ double warmup_factor(WarmupType type, std::int64_t t, std::int64_t steps) {
 
 double at(const ConstantLr& schedule, std::int64_t) { return schedule.lr; }
 
+double at(const LinearLr& schedule, std::int64_t t) {
+  const std::int64_t left = schedule.total_num_steps - (t + 1);
+  return schedule.lr * (std::max(0.0, real(left)) / std::max(1.0, real(schedule.total_num_steps)));
+}
+
 double between(const WarmupLr& warmup, double factor) {
   return warmup.warmup_min_lr + (warmup.warmup_max_lr - warmup.warmup_min_lr) * factor;
 }
@@ -130,27 +135,21 @@ Betas scheduled_betas(const LrSchedule& schedule, const Betas& configured, std::
 }
 
 std::vector<ScheduleRow> build_schedule_table(const LrSchedule& schedule, const Betas& betas, bool bias_correction,
-                                              std::int64_t total_updates) {
+                                              std::int64_t total_updates, double lr_decay) {
   std::vector<ScheduleRow> rows(static_cast<std::size_t>(std::max<std::int64_t>(1, total_updates)));
   std::int64_t update = 0;
   for (ScheduleRow& row : rows) {
     update += 1;
     row.lr = learning_rate(schedule, update);
-    if (!bias_correction) continue;
+    row.lr_divisor = 1.0 + real(update - 1) * lr_decay;
     const Betas current = scheduled_betas(schedule, betas, update);
+    row.beta1 = current.beta1;
+    row.beta2 = current.beta2;
+    if (!bias_correction) continue;
     row.bias_correction1 = 1.0 - std::pow(current.beta1, real(update));
     row.bias_correction2_sqrt = std::sqrt(1.0 - std::pow(current.beta2, real(update)));
   }
   return rows;
-}
-
-std::vector<Betas> build_betas_table(const LrSchedule& schedule, const Betas& betas, std::int64_t total_updates) {
-  std::vector<Betas> table;
-  if (!cycles_momentum(schedule)) return table;
-  for (std::int64_t update = 1; update <= std::max<std::int64_t>(1, total_updates); ++update) {
-    table.push_back(scheduled_betas(schedule, betas, update));
-  }
-  return table;
 }
 
 }  // namespace llama_zero

@@ -22,6 +22,13 @@ struct ConstantLr {
   double lr = 1e-3;
 };
 
+/// Hugging Face's get_linear_schedule_with_warmup without warm-up: lr * max(0, T - (k - 1)) / max(1, T) at update k,
+/// T = total_num_steps. Its counter starts at 0, one ahead of DeepSpeed's.
+struct LinearLr {
+  double lr = 1e-3;
+  std::int64_t total_num_steps = 1;
+};
+
 /// min + (max - min) * g; f(-1) = min.
 struct WarmupLr {
   double warmup_min_lr = 0.0;
@@ -73,9 +80,9 @@ struct LrRangeTest {
   bool staircase = false;
 };
 
-using LrSchedule = std::variant<ConstantLr, WarmupLr, WarmupDecayLr, WarmupCosineLr, OneCycle, LrRangeTest>;
+using LrSchedule = std::variant<ConstantLr, LinearLr, WarmupLr, WarmupDecayLr, WarmupCosineLr, OneCycle, LrRangeTest>;
 
-/// Adam's two coefficients.
+/// Adam's and Lion's two coefficients.
 struct Betas {
   double beta1 = 0.9;
   double beta2 = 0.999;
@@ -85,17 +92,15 @@ struct Betas {
 /// Learning rate of applied update `update` >= 1. Throws Error for a schedule whose step sizes are not positive.
 double learning_rate(const LrSchedule& schedule, std::int64_t update);
 
-/// Adam's coefficients of applied update `update`: `configured`, unless the schedule cycles momentum.
+/// The coefficients of applied update `update`: `configured`, unless the schedule cycles momentum.
 Betas scheduled_betas(const LrSchedule& schedule, const Betas& configured, std::int64_t update);
 /// Whether scheduled_betas can differ from the configured ones.
 bool cycles_momentum(const LrSchedule& schedule);
 
-/// Rows 1..total_updates (at least one row). Bias corrections are 1 - beta1^s and sqrt(1 - beta2^s) in fp64, or both 1
-/// without `bias_correction`.
+/// Rows 1..total_updates (at least one row). Bias corrections are 1 - beta1^s and sqrt(1 - beta2^s) in fp64 with the
+/// betas of update s, as PyTorch and DeepSpeed compute them, or both 1 without `bias_correction`. `lr_decay` is
+/// Adagrad's: lr_divisor = 1 + (s - 1) * lr_decay.
 std::vector<ScheduleRow> build_schedule_table(const LrSchedule& schedule, const Betas& betas, bool bias_correction,
-                                              std::int64_t total_updates);
-
-/// Adam's coefficients of updates 1..total_updates; empty when the schedule leaves them alone.
-std::vector<Betas> build_betas_table(const LrSchedule& schedule, const Betas& betas, std::int64_t total_updates);
+                                              std::int64_t total_updates, double lr_decay = 0.0);
 
 }  // namespace llama_zero

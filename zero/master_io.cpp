@@ -21,7 +21,7 @@ std::int64_t staging_elements(const RankContext& context) {
 MasterIo::MasterIo(const RankContext& context)
     : context_(context), staging_(context.arena.allocate("staging", DType::kF32, staging_elements(context))) {}
 
-void MasterIo::write(ShardedAdamW& optimizer, const UnitReader& read, Stream& stream) {
+void MasterIo::write(ShardedOptimizer& optimizer, const UnitReader& read, Stream& stream) {
   std::vector<float> host;
   for (int unit = 0; unit < context_.layout.unit_count(); ++unit) {
     const View master = optimizer.master(unit);

@@ -14,7 +14,7 @@ class MasterIo {
   explicit MasterIo(const RankContext& context);
 
   /// Fills the masters of what this rank updates; padding becomes zero.
-  void write(ShardedAdamW& optimizer, const UnitReader& read, Stream& stream);
+  void write(ShardedOptimizer& optimizer, const UnitReader& read, Stream& stream);
 
   /// Collective: a whole unit (unpadded) of shard-wise or whole values. `own` fp32: the whole padded unit or this
   /// rank's shard. `out` is resized to the unit on every rank, or stays empty where `wanted` is false.

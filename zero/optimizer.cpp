@@ -1,12 +1,36 @@
 #include "zero/optimizer.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 namespace llama_zero {
 
-ShardedAdamW::ShardedAdamW(const RankContext& context, DType weight_dtype, ParamStore& params) : context_(context) {
-  for (int unit = 0; unit < context.layout.unit_count(); ++unit) {
+std::vector<std::vector<DecayRange>> decay_ranges(const ParamTable& table) {
+  std::vector<std::vector<DecayRange>> ranges;
+  for (const Unit& unit : table.units()) {
+    std::vector<DecayRange>& of_unit = ranges.emplace_back();
+    for (const int index : unit.params) {
+      const Param& param = table.params()[static_cast<std::size_t>(index)];
+      const std::int64_t end = param.offset + param.numel();
+      if (!of_unit.empty() && of_unit.back().decays == param.weight_decay) {
+        of_unit.back().end = end;
+      } else {
+        of_unit.push_back({param.offset, end, param.weight_decay});
+      }
+    }
+  }
+  return ranges;
+}
+
+ShardedOptimizer::ShardedOptimizer(const RankContext& context, DType weight_dtype, ParamStore& params,
+                                   const OptimizerOptions& options, std::vector<std::vector<DecayRange>> ranges)
+    : context_(context), options_(options), names_(state_names(options)), ranges_(std::move(ranges)) {
+  const int units = context.layout.unit_count();
+  require(!options.exempt_norms_and_embeddings || static_cast<int>(ranges_.size()) == units,
+          "optimizer: {} units have decay ranges, not {}", ranges_.size(), units);
+  for (int unit = 0; unit < units; ++unit) {
     const View own = params.own(unit);
     UnitState state;
     if (weight_dtype == DType::kF32) {
@@ -15,35 +39,63 @@ ShardedAdamW::ShardedAdamW(const RankContext& context, DType weight_dtype, Param
       state.master = allocate_zeros(context, "optimizer", DType::kF32, own.numel());
       state.weights = own;
     }
-    state.exp_avg = allocate_zeros(context, "optimizer", DType::kF32, own.numel());
-    state.exp_avg_sq = allocate_zeros(context, "optimizer", DType::kF32, own.numel());
-    units_.push_back(state);
+    for (std::size_t i = 0; i < names_.size(); ++i) {
+      state.states.push_back(allocate_zeros(context, "optimizer", DType::kF32, own.numel()));
+    }
+    units_.push_back(std::move(state));
   }
 }
 
-void ShardedAdamW::restart(Stream& stream) {
+void ShardedOptimizer::restart(Stream& stream) {
   for (UnitState& unit : units_) {
-    context_.device.fill_bytes(unit.exp_avg, 0, stream);
-    context_.device.fill_bytes(unit.exp_avg_sq, 0, stream);
+    for (const View& state : unit.states) context_.ops.fill({state, options_.initial_accumulator_value}, stream);
     if (unit.weights) context_.ops.cast({unit.master, unit.weights, 1.0}, stream);
   }
 }
 
-void ShardedAdamW::update(GradientStore& gradients, ConstView state, const AdamWOptions& options, Stream& stream) {
+void ShardedOptimizer::update(GradientStore& gradients, ConstView step_state, Stream& stream) {
   for (int unit = 0; unit < context_.layout.unit_count(); ++unit) {
     const UnitState& own = units_[static_cast<std::size_t>(unit)];
-    AdamW args;
-    args.master = own.master;
-    args.exp_avg = own.exp_avg;
-    args.exp_avg_sq = own.exp_avg_sq;
-    args.gradient = gradients.reduced(unit);
-    args.weights = own.weights;
-    args.state = state;
-    args.beta1 = options.beta1;
-    args.beta2 = options.beta2;
-    args.eps = options.eps;
-    args.weight_decay = options.weight_decay;
-    context_.ops.adamw(args, stream);
+    const ConstView gradient = gradients.reduced(unit);
+    const std::int64_t count = own.master.numel();
+    if (!options_.exempt_norms_and_embeddings) {
+      update_range(own, gradient, 0, count, options_.weight_decay, step_state, stream);
+      continue;
+    }
+    const bool whole = count == context_.layout[unit].padded();
+    const std::int64_t first = whole ? 0 : context_.layout.own_begin(unit);
+    for (const DecayRange& range : ranges_[static_cast<std::size_t>(unit)]) {
+      const std::int64_t begin = std::clamp<std::int64_t>(range.begin - first, 0, count);
+      const std::int64_t end = std::clamp<std::int64_t>(range.end - first, 0, count);
+      if (begin == end) continue;  // padding is zero and needs no update
+      update_range(own, gradient, begin, end - begin, range.decays ? options_.weight_decay : 0.0, step_state, stream);
+    }
+  }
+}
+
+void ShardedOptimizer::update_range(const UnitState& own, ConstView gradient, std::int64_t begin, std::int64_t count,
+                                    double weight_decay, ConstView step_state, Stream& stream) {
+  const auto part = [&](const View& view) { return view ? view.slice(begin, count) : View{}; };
+  const auto state = [&](std::size_t index) { return index < own.states.size() ? part(own.states[index]) : View{}; };
+  const View master = part(own.master);
+  const View weights = part(own.weights);
+  const ConstView g = gradient.slice(begin, count);
+  Ops& ops = context_.ops;
+  switch (options_.kind) {
+    case OptimizerKind::kAdamW:
+    case OptimizerKind::kAdam: {
+      const bool decoupled = options_.kind == OptimizerKind::kAdamW;
+      return ops.adamw({master, state(0), state(1), g, weights, step_state, options_.eps, weight_decay, decoupled},
+                       stream);
+    }
+    case OptimizerKind::kLion:
+      return ops.lion({master, state(0), g, weights, step_state, weight_decay}, stream);
+    case OptimizerKind::kAdagrad:
+      return ops.adagrad({master, state(0), g, weights, step_state, options_.eps, weight_decay}, stream);
+    case OptimizerKind::kSgd:
+      return ops.sgd({master, state(0), g, weights, step_state, weight_decay, options_.momentum, options_.dampening,
+                      options_.nesterov},
+                     stream);
   }
 }
 

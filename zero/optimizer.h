@@ -1,44 +1,59 @@
-// AdamW over what this rank updates: the whole units at stage 0, its shards at stages 1 to 3.
+// The optimizer over what this rank updates: the whole units at stage 0, its shards at stages 1 to 3.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
+#include "model/param_table.h"
 #include "zero/gradient_store.h"
 #include "zero/lr_schedule.h"
+#include "zero/optimizer_options.h"
 #include "zero/param_store.h"
 #include "zero/rank_context.h"
 
 namespace llama_zero {
 
-struct AdamWOptions {
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
-};
+/// The ranges of every unit whose elements decay, and those that norms and embeddings exempt, in order and without
+/// gaps; neighbours that decay alike are one range.
+std::vector<std::vector<DecayRange>> decay_ranges(const ParamTable& table);
 
-/// fp32 master, exp_avg and exp_avg_sq, label "optimizer". In fp32 training the weights are the master, at every stage:
-/// the optimizer updates them in place and has no third copy.
-class ShardedAdamW {
+/// fp32 master and the states that the optimizer's kind has (zero/optimizer_options.h), label "optimizer". In fp32
+/// training the weights are the master, at every stage: the optimizer updates them in place and has no copy of them.
+class ShardedOptimizer {
  public:
-  ShardedAdamW(const RankContext& context, DType weight_dtype, ParamStore& params);
+  /// `ranges` as decay_ranges() gives them, for options.exempt_norms_and_embeddings; else not used.
+  ShardedOptimizer(const RankContext& context, DType weight_dtype, ParamStore& params, const OptimizerOptions& options,
+                   std::vector<std::vector<DecayRange>> ranges = {});
+
+  const OptimizerOptions& options() const { return options_; }
+  /// Names of the states of every unit, in the order of `state`.
+  const std::vector<std::string_view>& names() const { return names_; }
 
   /// fp32 master values of what this rank updates, padding included (zero).
   View master(int unit) { return units_[static_cast<std::size_t>(unit)].master; }
-  View exp_avg(int unit) { return units_[static_cast<std::size_t>(unit)].exp_avg; }
-  View exp_avg_sq(int unit) { return units_[static_cast<std::size_t>(unit)].exp_avg_sq; }
+  /// fp32, the same elements: state `index` of names().
+  View state(int unit, std::size_t index) { return units_[static_cast<std::size_t>(unit)].states[index]; }
 
-  /// After the masters were set from outside: moments become zero and the model's copy follows (publish is the
-  /// caller's).
+  /// After the masters were set from outside: states start anew and the model's copy follows (publish is the caller's).
   void restart(Stream& stream);
 
-  /// One update of every unit, or none when `state` says skip. `state` u8 [sizeof(StepState)] on the device.
-  void update(GradientStore& gradients, ConstView state, const AdamWOptions& options, Stream& stream);
+  /// One update of every unit, or none when `step_state` says skip. `step_state` u8 [sizeof(StepState)] on the device.
+  void update(GradientStore& gradients, ConstView step_state, Stream& stream);
 
  private:
   struct UnitState {
-    View master, exp_avg, exp_avg_sq;
+    View master;
+    std::vector<View> states;
     View weights;  ///< the model's 16-bit copy; absent when the master is the weight
   };
 
+  void update_range(const UnitState& own, ConstView gradient, std::int64_t begin, std::int64_t count,
+                    double weight_decay, ConstView step_state, Stream& stream);
+
   const RankContext& context_;
+  OptimizerOptions options_;
+  std::vector<std::string_view> names_;
+  std::vector<std::vector<DecayRange>> ranges_;
   std::vector<UnitState> units_;
 };
 

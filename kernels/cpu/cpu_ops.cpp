@@ -46,6 +46,9 @@ class CpuOps final : public Ops {
   void sum_of_squares(const SumOfSquares& args, Stream&) override { checked_run(args); }
   void advance_step(const AdvanceStep& args, Stream&) override { checked_run(args); }
   void adamw(const AdamW& args, Stream&) override { checked_run(args); }
+  void lion(const Lion& args, Stream&) override { checked_run(args); }
+  void adagrad(const Adagrad& args, Stream&) override { checked_run(args); }
+  void sgd(const Sgd& args, Stream&) override { checked_run(args); }
 
   std::size_t workspace_bytes(const EmbeddingBackward& args) const override { return cpu::workspace_bytes(args); }
   std::size_t workspace_bytes(const RmsNormBackward& args) const override { return cpu::workspace_bytes(args); }

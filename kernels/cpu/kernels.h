@@ -31,6 +31,9 @@ void run(const ReducePieces& args, const Context& context);
 void run(const SumOfSquares& args, const Context& context);
 void run(const AdvanceStep& args, const Context& context);
 void run(const AdamW& args, const Context& context);
+void run(const Lion& args, const Context& context);
+void run(const Adagrad& args, const Context& context);
+void run(const Sgd& args, const Context& context);
 
 /// Bytes of workspace that run() needs with `threads` threads.
 std::size_t workspace_bytes(const EmbeddingBackward& args);

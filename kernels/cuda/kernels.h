@@ -27,6 +27,9 @@ void run(const ReducePieces& args, const Launch& launch);
 void run(const SumOfSquares& args, const Launch& launch);
 void run(const AdvanceStep& args, const Launch& launch);
 void run(const AdamW& args, const Launch& launch);
+void run(const Lion& args, const Launch& launch);
+void run(const Adagrad& args, const Launch& launch);
+void run(const Sgd& args, const Launch& launch);
 
 inline constexpr std::size_t kNormWorkspaceBytes = 4096;
 

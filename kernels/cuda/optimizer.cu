@@ -1,11 +1,14 @@
-// The boundary of a step and AdamW. Built with -fmad=false: bit-identical to the CPU.
+// The boundary of a step and the optimizers' updates. Built with -fmad=false: bit-identical to the CPU.
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/adamw_update.h"
+#include "kernels/adagrad_update.h"
+#include "kernels/adam_update.h"
 #include "kernels/cuda/flat.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
+#include "kernels/lion_update.h"
+#include "kernels/sgd_update.h"
 
 namespace llama_zero::cuda {
 namespace {
@@ -23,64 +26,80 @@ __global__ void advance_step_kernel(const double* per_rank, int ranks, StepState
   *state = next;
 }
 
-/// The constants that do not come from the step state.
-struct Hyperparameters {
-  float beta1, beta2, one_minus_beta1, one_minus_beta2, eps, weight_decay;
+/// The memory of one update; K states beside the master.
+template <int K>
+struct Range {
+  View master;
+  View states[K > 0 ? K : 1];
+  ConstView gradient;
+  View weights;
+  ConstView step_state;
 };
 
-/// W = void: no 16-bit weights.
-template <typename G, typename W>
-struct AdamWBody {
+/// W = void: no 16-bit weights. The rule decides at compile time: nothing branches per element.
+template <typename Rule, typename G, typename W>
+struct UpdateBody {
+  static constexpr int K = Rule::kStates;
+
   float* master;
-  float* exp_avg;
-  float* exp_avg_sq;
+  float* states[K > 0 ? K : 1];
   const G* gradient;
   W* weights;
   const StepState* state;
-  Hyperparameters hyper;
+  Rule rule;
 
   template <int N>
   struct Values {
-    float theta[N], m[N], v[N], g[N];
+    float theta[N], states[K > 0 ? K : 1][N], g[N];
   };
   template <int N>
   __device__ void load(std::int64_t offset, Values<N>& values) const {
     if (state->skip != 0) return;
     cuda::load<G, N>(gradient + offset, values.g);
     cuda::load<float, N>(master + offset, values.theta);
-    cuda::load<float, N>(exp_avg + offset, values.m);
-    cuda::load<float, N>(exp_avg_sq + offset, values.v);
+#pragma unroll
+    for (int k = 0; k < K; ++k) cuda::load<float, N>(states[k] + offset, values.states[k]);
   }
   template <int N>
   __device__ void store(std::int64_t offset, Values<N>& values) const {
     if (state->skip != 0) return;
     const float multiplier = state->grad_multiplier;
-    const AdamWConstants<float> c{
-        hyper.beta1,        hyper.beta2, hyper.one_minus_beta1,   hyper.one_minus_beta2,       hyper.eps,
-        hyper.weight_decay, state->lr,   state->bias_correction1, state->bias_correction2_sqrt};
+    const auto update = rule.template at<float>(*state);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      adamw_update(c, values.g[i] * multiplier, values.m[i], values.v[i], values.theta[i]);
+      const float g = values.g[i] * multiplier;
+      if constexpr (K == 2) update(g, values.states[0][i], values.states[1][i], values.theta[i]);
+      if constexpr (K == 1) update(g, values.states[0][i], values.theta[i]);
+      if constexpr (K == 0) update(g, values.theta[i]);
     }
     cuda::store<float, N>(master + offset, values.theta);
-    cuda::store<float, N>(exp_avg + offset, values.m);
-    cuda::store<float, N>(exp_avg_sq + offset, values.v);
+#pragma unroll
+    for (int k = 0; k < K; ++k) cuda::store<float, N>(states[k] + offset, values.states[k]);
     if constexpr (!std::is_void_v<W>) cuda::store<W, N>(weights + offset, values.theta);
   }
 };
 
-template <typename G, typename W>
-void launch_adamw(const AdamW& args, const Hyperparameters& hyper, const Launch& launch) {
-  const AdamWBody<G, W> body{pointer<float>(args.master),
-                             pointer<float>(args.exp_avg),
-                             pointer<float>(args.exp_avg_sq),
-                             pointer<G>(args.gradient),
-                             pointer<W>(args.weights),
-                             pointer<StepState>(args.state),
-                             hyper};
-  const bool vectorised =
-      aligned16(args.master.raw(), args.exp_avg.raw(), args.exp_avg_sq.raw(), args.gradient.raw(), args.weights.raw());
-  launch_flat<8, 1>("adamw", body, args.master.numel(), vectorised, launch);
+template <typename G, typename W, typename Rule>
+void launch_update(const char* op, const Rule& rule, const Range<Rule::kStates>& range, const Launch& launch) {
+  UpdateBody<Rule, G, W> body{pointer<float>(range.master),         {},
+                              pointer<G>(range.gradient),           pointer<W>(range.weights),
+                              pointer<StepState>(range.step_state), rule};
+  bool vectorised = aligned16(range.master.raw(), range.gradient.raw(), range.weights.raw());
+  for (int k = 0; k < Rule::kStates; ++k) {
+    body.states[k] = pointer<float>(range.states[k]);
+    vectorised = vectorised && aligned16(range.states[k].raw());
+  }
+  launch_flat<8, 1>(op, body, range.master.numel(), vectorised, launch);
+}
+
+template <typename Rule>
+void run_rule(const char* op, const Rule& rule, const Range<Rule::kStates>& range, const Launch& launch) {
+  require(range.master.dtype() == DType::kF32, "{}: the CUDA backend keeps optimizer states in fp32, not {}", op,
+          name_of(range.master.dtype()));
+  with_storage(op, range.gradient.dtype(), [&]<typename G>(G) {
+    if (!range.weights) return launch_update<G, void>(op, rule, range, launch);
+    with_storage(op, range.weights.dtype(), [&]<typename W>(W) { launch_update<G, W>(op, rule, range, launch); });
+  });
 }
 
 }  // namespace
@@ -94,15 +113,31 @@ void run(const AdvanceStep& args, const Launch& launch) {
 }
 
 void run(const AdamW& args, const Launch& launch) {
-  require(args.master.dtype() == DType::kF32, "adamw: the CUDA backend keeps optimizer states in fp32, not {}",
-          name_of(args.master.dtype()));
-  const Hyperparameters hyper{static_cast<float>(args.beta1),       static_cast<float>(args.beta2),
-                              static_cast<float>(1.0 - args.beta1), static_cast<float>(1.0 - args.beta2),
-                              static_cast<float>(args.eps),         static_cast<float>(args.weight_decay)};
-  with_storage("adamw", args.gradient.dtype(), [&]<typename G>(G) {
-    if (!args.weights) return launch_adamw<G, void>(args, hyper, launch);
-    with_storage("adamw", args.weights.dtype(), [&]<typename W>(W) { launch_adamw<G, W>(args, hyper, launch); });
-  });
+  const Range<2> range{args.master, {args.exp_avg, args.exp_avg_sq}, args.gradient, args.weights, args.state};
+  if (args.decoupled_decay) return run_rule("adamw", AdamRule<true>{args.eps, args.weight_decay}, range, launch);
+  run_rule("adamw", AdamRule<false>{args.eps, args.weight_decay}, range, launch);
+}
+
+void run(const Lion& args, const Launch& launch) {
+  const Range<1> range{args.master, {args.exp_avg}, args.gradient, args.weights, args.state};
+  run_rule("lion", LionRule{args.weight_decay}, range, launch);
+}
+
+void run(const Adagrad& args, const Launch& launch) {
+  const Range<1> range{args.master, {args.sum}, args.gradient, args.weights, args.state};
+  run_rule("adagrad", AdagradRule{args.eps, args.weight_decay}, range, launch);
+}
+
+void run(const Sgd& args, const Launch& launch) {
+  const double decay = args.weight_decay;
+  if (!args.momentum_buffer) {
+    return run_rule("sgd", SgdRule{decay}, {args.master, {}, args.gradient, args.weights, args.state}, launch);
+  }
+  const Range<1> range{args.master, {args.momentum_buffer}, args.gradient, args.weights, args.state};
+  if (args.nesterov) {
+    return run_rule("sgd", MomentumRule<true>{decay, args.momentum, args.dampening}, range, launch);
+  }
+  run_rule("sgd", MomentumRule<false>{decay, args.momentum, args.dampening}, range, launch);
 }
 
 }  // namespace llama_zero::cuda

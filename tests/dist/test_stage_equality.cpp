@@ -37,7 +37,7 @@ bool every_unit_moved(RunOptions run, const RankRecord& trained) {
 
 bool clipped_in_every_step(const RankRecord& record) {
   for (const StepState& state : record.states) {
-    if (!(state.grad_multiplier < 1.0F / state.used_loss_scale) || !(state.lr > 0.0F)) return false;
+    if (!(state.grad_multiplier < 1.0F / state.used_loss_scale) || !(state.lr > 0.0)) return false;
   }
   return true;
 }

@@ -99,6 +99,10 @@ std::int64_t loss_tokens_of(int step) {
   return tokens;
 }
 
+std::vector<ScheduleRow> default_schedule() {
+  return build_schedule_table(WarmupDecayLr{{1e-3, 5e-3, 2, WarmupType::kLinear}, 10}, {0.9, 0.95}, true, kSteps);
+}
+
 EngineOptions engine_options(const RunOptions& run) {
   EngineOptions options;
   options.stage = run.stage;
@@ -106,10 +110,9 @@ EngineOptions engine_options(const RunOptions& run) {
   options.grad_accum_dtype = run.grad_dtype;
   options.scaler = run.scaler;
   options.gradient_clipping = 0.5;
-  options.adamw = {0.9, 0.95, 1e-8, 0.1};
-  options.schedule =
-      build_schedule_table(WarmupDecayLr{{1e-3, 5e-3, 2, WarmupType::kLinear}, 10}, {0.9, 0.95}, true, kSteps);
-  options.betas = run.betas;
+  options.optimizer = run.optimizer;
+  options.schedule = run.schedule;
+  if (run.schedule.empty()) options.schedule = default_schedule();
   options.transformer.logits_chunk = 32;
   options.max_positions = kMaxPositions;
   options.param_persistence_threshold = 1000;
@@ -134,9 +137,16 @@ TestRank::TestRank(const RunOptions& run, const EngineOptions& options, Communic
   if (rank_ == run.hooked_rank) engine.set_gradient_hook(run.hook);
 }
 
+StepResult checked(std::optional<StepResult> result) {
+  require(result.has_value(), "no step was waiting for its result");
+  require(result->failure.empty(), "{}", result->failure);
+  return *result;
+}
+
 StepResult TestRank::step(int number) {
   const std::vector<Pass> passes = passes_of(number, rank_, run_.ranks, run_.passes_per_rank);
-  return engine.train_step(passes, loss_tokens_of(number));
+  engine.train_step(passes, static_cast<double>(loss_tokens_of(number)));
+  return checked(engine.drain());
 }
 
 std::vector<RankRecord> train(const RunOptions& run) {
@@ -175,8 +185,8 @@ std::vector<double> numbers(const RankRecord& record) {
   std::vector<double> values;
   for (const StepState& state : record.states) {
     if (state.skip == 0) values.push_back(state.grad_norm);  // of an overflow it is NaN or infinity
-    for (const float value : {state.grad_multiplier, state.lr}) {
-      if (state.skip == 0) values.push_back(static_cast<double>(value));
+    for (const double value : {static_cast<double>(state.grad_multiplier), state.lr}) {
+      if (state.skip == 0) values.push_back(value);
     }
     values.push_back(static_cast<double>(state.loss_scale));
     values.push_back(static_cast<double>(state.applied_steps));

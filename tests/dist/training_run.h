@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ std::vector<Pass> passes_of(int step, int rank, int ranks, int passes_per_rank);
 /// Loss tokens of all ranks' passes of a step.
 std::int64_t loss_tokens_of(int step);
 
+std::vector<ScheduleRow> default_schedule();
+
 struct RunOptions {
   int stage = 0;
   int ranks = 1;
@@ -27,7 +30,8 @@ struct RunOptions {
   int steps = 5;
   bool tied = false;
   LossScalerConfig scaler;
-  std::vector<Betas> betas;
+  OptimizerOptions optimizer{.kind = OptimizerKind::kAdamW, .eps = 1e-8, .weight_decay = 0.1};
+  std::vector<ScheduleRow> schedule;  ///< empty: a warm-up and decay with betas 0.9, 0.95
   /// Set for one rank (default: none): what its gradient hook does.
   int hooked_rank = -1;
   Engine::GradientHook hook;
@@ -46,6 +50,9 @@ struct RankRecord {
 
 /// All defaults of tests: clipping active, lr > 0 from the first step, no unit but norms persistent, one unit ahead.
 EngineOptions engine_options(const RunOptions& run);
+
+/// The result of a step that went well; throws Error with its failure, or when there is none.
+StepResult checked(std::optional<StepResult> result);
 
 /// An engine on this thread, its arena exactly as large as planned for the largest pass, its memory poisoned.
 class TestRank {

@@ -157,7 +157,7 @@ std::vector<ScheduleRow> schedule_rows() {
   for (int i = 0; i < 20; ++i) {
     power1 *= 0.9;
     power2 *= 0.999;
-    rows.push_back({1e-3 / (1.0 + i), 1.0 - power1, std::sqrt(1.0 - power2)});
+    rows.push_back({1e-3 / (1.0 + i), 1.0 - power1, std::sqrt(1.0 - power2), 0.9 - 0.01 * i, 0.99, 1.0 + 0.1 * i});
   }
   return rows;
 }
@@ -185,49 +185,6 @@ GPU_TEST_CASE("advance_step gives the CPU's bits through overflows, growth, clip
     });
     device_state.check_same_bits("state");
     carried = device_state.gpu;
-  }
-}
-
-GPU_TEST_CASE("adamw gives the CPU's bits over ten steps and 1e7 elements") {
-  for (const DType gradient_dtype : kStorageTypes) {
-    for (const std::int64_t count : {std::int64_t{509}, std::int64_t{100003}, std::int64_t{10'000'000}}) {
-      if (count > 1'000'000 && gradient_dtype != DType::kF16) continue;
-      const std::int64_t shift = count == 509 ? 1 : 0;
-      Tensor master = Tensor::random(DType::kF32, count, 1, 0.02);
-      Tensor m = Tensor::random(DType::kF32, count, 2, 1e-3);
-      Tensor v = Tensor::random(DType::kF32, count, 3, 1e-3);
-      for (float& x : v.view().span<float>()) x *= x;
-      const Tensor gradient = Tensor::random(gradient_dtype, count, 4, 3.0);
-      for (int step = 0; step < 10; ++step) {
-        const ScheduleRow row = schedule_rows()[static_cast<std::size_t>(step)];
-        StepState state;
-        state.grad_multiplier = 0.37F / static_cast<float>(step + 1);
-        state.lr = static_cast<float>(row.lr);
-        state.bias_correction1 = static_cast<float>(row.bias_correction1);
-        state.bias_correction2_sqrt = static_cast<float>(row.bias_correction2_sqrt);
-        state.skip = step == 6 ? 1 : 0;
-        Case c(shift);
-        Pair& theta = c.tensor(master);
-        Pair& first = c.tensor(m);
-        Pair& second = c.tensor(v);
-        Pair& g = c.tensor(gradient);
-        const DType weights_dtype = step % 3 == 0 ? DType::kBF16 : step % 3 == 1 ? DType::kF16 : DType::kF32;
-        Pair& weights = c.output(weights_dtype, count);
-        Pair& device_state = c.plain_data(std::vector<StepState>{state});
-        c.run([&](auto side, Ops& ops, Stream& s) {
-          ops.adamw({side(theta), side(first), side(second), side(g), step == 9 ? View{} : side(weights),
-                     side(device_state), 0.9, 0.95, 1e-8, 0.1},
-                    s);
-        });
-        theta.check_same_bits("master");
-        first.check_same_bits("exp_avg");
-        second.check_same_bits("exp_avg_sq");
-        weights.check_same_bits("weights");
-        master = theta.gpu;
-        m = first.gpu;
-        v = second.gpu;
-      }
-    }
   }
 }
 

@@ -249,7 +249,7 @@ void bench_adamw(Bench& b, DType dtype) {
   b.device().copy(ConstView(reinterpret_cast<const std::byte*>(&host), sizeof(StepState), DType::kU8), state,
                   b.stream());
   b.report("adamw, 2^28 elements", {master, master, m, m, v, v, gradient, weights}, [&] {
-    b.ops().adamw({master, m, v, gradient, weights, state, 0.9, 0.999, 1e-8, 0.01}, b.stream());
+    b.ops().adamw({master, m, v, gradient, weights, state, 1e-8, 0.01}, b.stream());
   });
 }
 

@@ -143,6 +143,9 @@ class Cpu {
   void run(const SumOfSquares& a) { ops_->sum_of_squares(a, *stream_); }
   void run(const AdvanceStep& a) { ops_->advance_step(a, *stream_); }
   void run(const AdamW& a) { ops_->adamw(a, *stream_); }
+  void run(const Lion& a) { ops_->lion(a, *stream_); }
+  void run(const Adagrad& a) { ops_->adagrad(a, *stream_); }
+  void run(const Sgd& a) { ops_->sgd(a, *stream_); }
 
   Ops& ops() { return *ops_; }
   Stream& stream() { return *stream_; }

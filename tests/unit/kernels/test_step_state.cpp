@@ -89,7 +89,7 @@ struct Boundary {
   Cpu cpu;
 
   explicit Boundary(const LossScalerConfig& c) : config(c), schedule(DType::kU8, 2 * sizeof(ScheduleRow)) {
-    const ScheduleRow rows[2] = {{0.5, 0.25, 0.125}, {0.75, 0.5, 0.25}};
+    const ScheduleRow rows[2] = {{0.5, 0.25, 0.125, 0.75, 0.875, 1.5}, {0.1, 0.5, 0.25, 0.5, 0.625, 2.0}};
     std::memcpy(schedule.view().raw(), rows, sizeof(rows));
     const StepState initial = initial_step_state(config);
     std::memcpy(state.view().raw(), &initial, sizeof(initial));
@@ -109,9 +109,12 @@ TEST_CASE("advance_step adds the ranks, unscales the norm, clips, and reads the 
   CHECK(s.grad_norm == 3.0);
   CHECK(s.used_loss_scale == 8.0F);
   CHECK(s.grad_multiplier == static_cast<float>(1.0 / (8.0 * ((3.0 + 1e-6) / 1.5))));
-  CHECK(s.lr == 0.5F);
-  CHECK(s.bias_correction1 == 0.25F);
-  CHECK(s.bias_correction2_sqrt == 0.125F);
+  CHECK(s.lr == 0.5);
+  CHECK(s.bias_correction1 == 0.25);
+  CHECK(s.bias_correction2_sqrt == 0.125);
+  CHECK(s.beta1 == 0.75);
+  CHECK(s.beta2 == 0.875);
+  CHECK(s.lr_divisor == 1.5);
   CHECK(s.skip == 0);
   CHECK(s.applied_steps == 1);
 
@@ -125,11 +128,11 @@ TEST_CASE("advance_step adds the ranks, unscales the norm, clips, and reads the 
   s = boundary.advance({16.0, 0.0, 0.0, 0.0}, 0.0);
   CHECK(s.skip == 0);
   CHECK(s.grad_norm == 1.0);
-  CHECK(s.lr == 0.75F);  // the skipped step did not move the schedule
+  CHECK(s.lr == 0.1);  // the skipped step did not move the schedule; the row is not rounded
   CHECK(s.iteration == 3);
 
   s = boundary.advance({16.0, 0.0, 0.0, 0.0}, 0.0);
-  CHECK(s.lr == 0.75F);  // the last row repeats
+  CHECK(s.lr == 0.1);  // the last row repeats
   CHECK(s.applied_steps == 3);
 }
 

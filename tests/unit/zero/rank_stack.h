@@ -21,6 +21,8 @@ struct StackOptions {
   double clip = 0.0;
   LossScalerConfig scaler;
   std::vector<ScheduleRow> schedule{ScheduleRow{}};
+  OptimizerOptions optimizer{.kind = OptimizerKind::kAdamW, .eps = 1e-8, .weight_decay = 0.1};
+  std::vector<std::vector<DecayRange>> decay_ranges;  ///< by unit, for exempt_norms_and_embeddings
 };
 
 inline float load_element(ConstView view, std::int64_t i) {
@@ -66,7 +68,7 @@ class RankStack {
         context{*device, *ops, communicator, arena, layout, *communication},
         params(make_params(options)),
         gradients(make_gradients(options)),
-        optimizer(context, options.dtype, *params),
+        optimizer(context, options.dtype, *params, options.optimizer, options.decay_ranges),
         boundary(context, options.schedule, options.scaler, options.clip, *stream) {}
 
   std::unique_ptr<Device> device;
@@ -77,7 +79,7 @@ class RankStack {
   RankContext context;
   std::unique_ptr<ParamStore> params;
   std::unique_ptr<GradientStore> gradients;
-  ShardedAdamW optimizer;
+  ShardedOptimizer optimizer;
   StepBoundary boundary;
 
  private:

@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "core/rng.h"
-#include "kernels/adamw_update.h"
+#include "kernels/adagrad_update.h"
+#include "kernels/adam_update.h"
+#include "kernels/lion_update.h"
 #include "kernels/ops.h"
+#include "kernels/sgd_update.h"
 #include "rank_stack.h"
 #include "zero/partition.h"
 
@@ -45,7 +48,8 @@ inline double sum_of_squares(const std::vector<float>& values, double start) {
 
 struct SerialModel {
   struct Element {
-    float theta = 0.0F, m = 0.0F, v = 0.0F;
+    float theta = 0.0F;
+    float states[2] = {};  ///< as many as the optimizer has
   };
 
   SerialModel(const std::vector<std::int64_t>& sizes, const StackOptions& stack_options, int rank_count, int pass_count)
@@ -54,6 +58,7 @@ struct SerialModel {
       units.emplace_back(static_cast<std::size_t>(sizes[unit]));
       for (std::size_t i = 0; i < units[unit].size(); ++i) {
         units[unit][i].theta = made_weight(static_cast<int>(unit), static_cast<std::int64_t>(i));
+        units[unit][i].states[0] = static_cast<float>(options.optimizer.initial_accumulator_value);
       }
     }
   }
@@ -106,14 +111,39 @@ struct SerialModel {
     advance_step_state(state, options.scaler, std::sqrt(total), !std::isfinite(total), options.clip,
                        options.schedule.data(), static_cast<std::int64_t>(options.schedule.size()));
     if (state.skip != 0) return;
-    const AdamWConstants<float> constants{
-        0.9F, 0.95F,    static_cast<float>(1.0 - 0.9), static_cast<float>(1.0 - 0.95), 1e-8F,
-        0.1F, state.lr, state.bias_correction1,        state.bias_correction2_sqrt};
     for (std::size_t unit = 0; unit < units.size(); ++unit) {
       for (std::size_t i = 0; i < units[unit].size(); ++i) {
-        Element& e = units[unit][i];
-        adamw_update(constants, gradients[unit][i] * state.grad_multiplier, e.m, e.v, e.theta);
+        update(units[unit][i], gradients[unit][i] * state.grad_multiplier, decay_of(unit, i));
       }
+    }
+  }
+
+  double decay_of(std::size_t unit, std::size_t i) const {
+    if (!options.optimizer.exempt_norms_and_embeddings) return options.optimizer.weight_decay;
+    for (const DecayRange& range : options.decay_ranges[unit]) {
+      const auto at = static_cast<std::int64_t>(i);
+      if (range.begin <= at && at < range.end) return range.decays ? options.optimizer.weight_decay : 0.0;
+    }
+    return NAN;
+  }
+
+  void update(Element& e, float gradient, double decay) const {
+    const OptimizerOptions& o = options.optimizer;
+    switch (o.kind) {
+      case OptimizerKind::kAdamW:
+        return AdamRule<true>{o.eps, decay}.at<float>(state)(gradient, e.states[0], e.states[1], e.theta);
+      case OptimizerKind::kAdam:
+        return AdamRule<false>{o.eps, decay}.at<float>(state)(gradient, e.states[0], e.states[1], e.theta);
+      case OptimizerKind::kLion:
+        return LionRule{decay}.at<float>(state)(gradient, e.states[0], e.theta);
+      case OptimizerKind::kAdagrad:
+        return AdagradRule{o.eps, decay}.at<float>(state)(gradient, e.states[0], e.theta);
+      case OptimizerKind::kSgd:
+        if (o.momentum == 0.0) return SgdRule{decay}.at<float>(state)(gradient, e.theta);
+        if (o.nesterov) {
+          return MomentumRule<true>{decay, o.momentum, o.dampening}.at<float>(state)(gradient, e.states[0], e.theta);
+        }
+        return MomentumRule<false>{decay, o.momentum, o.dampening}.at<float>(state)(gradient, e.states[0], e.theta);
     }
   }
 

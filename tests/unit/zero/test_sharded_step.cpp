@@ -12,7 +12,6 @@ namespace {
 
 const std::vector<std::int64_t> kUnits{63, 1, 64, 65, 509 * 7};
 constexpr int kSteps = 3;
-const AdamWOptions kAdamW{0.9, 0.95, 1e-8, 0.1};
 
 StackOptions options_of(int stage, DType dtype, DType grad_dtype) {
   StackOptions options;
@@ -55,7 +54,7 @@ void run_step(RankStack& rank, int step, int passes) {
   for (int pass = 0; pass < passes; ++pass) write_gradients(rank, step, pass);
   rank.gradients->finish(*rank.stream);
   rank.boundary.advance(*rank.gradients, *rank.stream);
-  rank.optimizer.update(*rank.gradients, rank.boundary.state(), kAdamW, *rank.stream);
+  rank.optimizer.update(*rank.gradients, rank.boundary.state(), *rank.stream);
   rank.params->publish(*rank.stream);
 }
 
