@@ -94,13 +94,22 @@ std::string fix(const Triad& given, std::int64_t batch, std::int64_t micro, std:
   return fmt::format("use {} {}", kBatch, near);
 }
 
+/// A file that is right for another number of ranks: the classic slip is a start without mpirun.
+std::string other_ranks(const Triad& given, std::int64_t ranks) {
+  if (!given.batch || !given.micro || !given.accumulation) return {};
+  const std::int64_t a_rank = *given.micro * *given.accumulation;
+  const std::int64_t wanted = *given.batch / a_rank;
+  if (wanted == 0 || wanted == ranks || *given.batch % a_rank != 0) return {};
+  return fmt::format("; as it stands it is for {} rank{}", wanted, wanted == 1 ? "" : "s");
+}
+
 void check(const Triad& given, const Triad& triad, std::int64_t ranks) {
   const std::int64_t batch = *triad.batch;
   const std::int64_t micro = *triad.micro;
   const std::int64_t accumulation = *triad.accumulation;
   if (micro > 0 && accumulation > 0 && batch == micro * accumulation * ranks) return;
-  fail("{} {} != {} x {} x {}; {}", kBatch, batch, micro, accumulation, ranks,
-       fix(given, batch, micro, accumulation, ranks));
+  fail("{} {} != {} micro x {} accumulation x {} rank{}; {}", kBatch, batch, micro, accumulation, ranks,
+       ranks == 1 ? "" : "s", fix(given, batch, micro, accumulation, ranks) + other_ranks(given, ranks));
 }
 
 /// Optimizer steps of the run; the last batch of an epoch may be partial and is a step.

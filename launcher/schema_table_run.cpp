@@ -30,7 +30,7 @@ std::span<const SchemaKey> run_keys() {
       tested(
           "output and run_name decide where a run leaves its files",
           {"llama_zero.run_name", kString, "null", "", kHonoured, "name of the run; null: made from model and time"}),
-      tested("the seed decides weights and order of rows",
+      tested("another seed gives other losses",
              {"llama_zero.seed", kInt, "42", ">= 0", kHonoured, "seed of weights and shuffling"}),
       tested("the device of a run is the one asked for, or an error",
              {"llama_zero.device", kString, R"("auto")", "auto|cpu|cuda", kHonoured,

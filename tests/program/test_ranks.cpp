@@ -26,7 +26,9 @@ TEST_CASE("the lab's ZeRO-2 config on four ranks is refused with the accumulatio
   CHECK(outcome.exit_code == 1);
   const auto errors = error_lines(outcome.err);
   REQUIRE(errors.size() == 1);
-  CHECK(errors[0].find("train_batch_size 32 != 1 x 32 x 4; use gradient_accumulation_steps 8") != std::string::npos);
+  CHECK(
+      errors[0].find("train_batch_size 32 != 1 micro x 32 accumulation x 4 ranks; use gradient_accumulation_steps 8") !=
+      std::string::npos);
 }
 
 TEST_CASE("the lab's ZeRO-2 config trains on four ranks with that accumulation") {

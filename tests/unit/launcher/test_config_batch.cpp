@@ -63,17 +63,28 @@ TEST_CASE("a triad that does not hold names ranks and the value that fixes it") 
     const char* message;
   };
   const Case cases[] = {
-      {"32", "1", "32", 4, "train_batch_size 32 != 1 x 32 x 4; use gradient_accumulation_steps 8"},
-      {"32", "4", "4", 4, "train_batch_size 32 != 4 x 4 x 4; use gradient_accumulation_steps 2"},
-      {"32", "16", "1", 4, "train_batch_size 32 != 16 x 1 x 4; use train_micro_batch_size_per_gpu 8"},
+      {"32", "1", "32", 4,
+       "train_batch_size 32 != 1 micro x 32 accumulation x 4 ranks; use gradient_accumulation_steps 8; as it stands it "
+       "is for 1 rank"},
+      {"32", "4", "4", 4,
+       "train_batch_size 32 != 4 micro x 4 accumulation x 4 ranks; use gradient_accumulation_steps 2; as it stands it "
+       "is for 2 ranks"},
+      {"32", "16", "1", 4,
+       "train_batch_size 32 != 16 micro x 1 accumulation x 4 ranks; use train_micro_batch_size_per_gpu 8; as it stands "
+       "it is for 2 ranks"},
+      {"32", "1", "8", 1,
+       "train_batch_size 32 != 1 micro x 8 accumulation x 1 rank; use gradient_accumulation_steps 32; as it stands it "
+       "is for 4 ranks"},
       {"30", "1", "32", 4,
-       "train_batch_size 30 != 1 x 32 x 4; use train_batch_size 32 and gradient_accumulation_steps 8"},
-      {"30", "4", "", 2, "train_batch_size 30 != 4 x 3 x 2; use train_batch_size 32"},
-      {"6", "", "", 4, "train_batch_size 6 != 1 x 1 x 4; use train_batch_size 8"},
-      {"2", "", "", 4, "train_batch_size 2 != 0 x 1 x 4; use train_batch_size 4"},
-      {"2", "1", "", 4, "train_batch_size 2 != 1 x 0 x 4; use train_batch_size 4"},
-      {"10", "", "4", 1, "train_batch_size 10 != 2 x 4 x 1; use train_batch_size 12"},
-      {"33", "\"auto\"", "\"auto\"", 2, "train_batch_size 33 != 8 x 2 x 2; use train_batch_size 34"},
+       "train_batch_size 30 != 1 micro x 32 accumulation x 4 ranks; use train_batch_size 32 and "
+       "gradient_accumulation_steps 8"},
+      {"30", "4", "", 2, "train_batch_size 30 != 4 micro x 3 accumulation x 2 ranks; use train_batch_size 32"},
+      {"6", "", "", 4, "train_batch_size 6 != 1 micro x 1 accumulation x 4 ranks; use train_batch_size 8"},
+      {"2", "", "", 4, "train_batch_size 2 != 0 micro x 1 accumulation x 4 ranks; use train_batch_size 4"},
+      {"2", "1", "", 4, "train_batch_size 2 != 1 micro x 0 accumulation x 4 ranks; use train_batch_size 4"},
+      {"10", "", "4", 1, "train_batch_size 10 != 2 micro x 4 accumulation x 1 rank; use train_batch_size 12"},
+      {"33", "\"auto\"", "\"auto\"", 2,
+       "train_batch_size 33 != 8 micro x 2 accumulation x 2 ranks; use train_batch_size 34"},
   };
   for (const Case& c : cases) CHECK(resolve_error(triad_text(c.batch, c.micro, c.accumulation), c.ranks) == c.message);
 }

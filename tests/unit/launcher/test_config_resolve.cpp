@@ -59,9 +59,15 @@ TEST_CASE("the lab's ZeRO-2 file on one rank means what it says") {
 
 TEST_CASE("the lab's ZeRO-2 file on other rank counts names the accumulation that fits") {
   const auto error = [](int ranks) { return message_of([&] { resolve_file("ds_config_zero2.json", ranks); }); };
-  CHECK(error(2) == "train_batch_size 32 != 1 x 32 x 2; use gradient_accumulation_steps 16");
-  CHECK(error(4) == "train_batch_size 32 != 1 x 32 x 4; use gradient_accumulation_steps 8");
-  CHECK(error(8) == "train_batch_size 32 != 1 x 32 x 8; use gradient_accumulation_steps 4");
+  CHECK(error(2) ==
+        "train_batch_size 32 != 1 micro x 32 accumulation x 2 ranks; use gradient_accumulation_steps 16; as it stands "
+        "it is for 1 rank");
+  CHECK(error(4) ==
+        "train_batch_size 32 != 1 micro x 32 accumulation x 4 ranks; use gradient_accumulation_steps 8; as it stands "
+        "it is for 1 rank");
+  CHECK(error(8) ==
+        "train_batch_size 32 != 1 micro x 32 accumulation x 8 ranks; use gradient_accumulation_steps 4; as it stands "
+        "it is for 1 rank");
   const TrainConfig c = resolve_file("ds_config_zero2.json", 4, set_flags({"gradient_accumulation_steps=8"}));
   CHECK(c.batch.accumulation_steps == 8);
   CHECK(origin_of(c, "gradient_accumulation_steps").origin == "--set");
