@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/files.h"
+#include "launcher/plan_command.h"
 #include "test_config_support.h"
 
 using namespace llama_zero;
@@ -33,7 +34,7 @@ std::vector<fs::path> corpus() {
 
 TEST_CASE("every config of the corpus ends as its first lines say") {
   const std::vector<fs::path> files = corpus();
-  CHECK(files.size() >= 60);
+  CHECK(files.size() >= 90);
   for (const fs::path& path : files) {
     const std::string text(MappedFile(path).text());
     const int ranks = std::stoi(header(text, "// ranks: "));
@@ -55,4 +56,24 @@ TEST_CASE("every config of the corpus ends as its first lines say") {
       CHECK(warnings.empty());
     }
   }
+}
+
+TEST_CASE("plan accepts every valid config of the corpus on the tiny model") {
+  int planned = 0;
+  for (const fs::path& path : corpus()) {
+    const std::string text(MappedFile(path).text());
+    if (header(text, "// expect: ").starts_with("error: ")) continue;
+    PlanArguments arguments;
+    arguments.train.config = path;
+    arguments.ranks = std::stoi(header(text, "// ranks: "));
+    arguments.train.flags.overrides.push_back({"llama_zero.model", "tiny", "--model", true});
+    arguments.train.flags.overrides.push_back({"llama_zero.device", "cpu", "--device", true});
+    INFO(path.filename().string());
+    PlanResult plan;
+    CHECK(message_of([&] { plan = make_plan(arguments); }) == "");
+    CHECK(plan.forecast.device.peak_bytes > 0);
+    CHECK(contains(format_plan(plan), "weights"));
+    ++planned;
+  }
+  CHECK(planned >= 50);
 }
