@@ -78,6 +78,11 @@ if(LLAMA_ZERO_CUDA_PROGRAM)
   target_link_libraries(lz_launcher PUBLIC lz_zero_cuda)
 endif()
 
+file(GLOB step_bench_sources CONFIGURE_DEPENDS zero/bench/*.cpp)
+add_executable(step_bench ${step_bench_sources})
+target_link_libraries(step_bench PRIVATE lz_zero lz_cuda CLI11::CLI11 nlohmann_json::nlohmann_json)
+set_target_properties(step_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin BUILD_RPATH "\$ORIGIN/lib")
+
 file(GLOB cuda_bench_sources CONFIGURE_DEPENDS kernels/cuda/bench/*.cpp)
 if(cuda_bench_sources)
   add_executable(cuda_bench ${cuda_bench_sources})

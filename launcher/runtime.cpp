@@ -32,6 +32,7 @@ Runtime::Runtime(MpiWorld& world, const RuntimeOptions& options)
   choose_backend(options);
   count_sharers();
   communicator_ = make_communicator(world, backend_, options.communicator, most_sharing_, kCollectiveTimeoutSeconds);
+  free_at_start_ = backend_.device->memory_info().free;
 }
 
 void Runtime::choose_backend(const RuntimeOptions& options) {
@@ -65,6 +66,12 @@ std::size_t Runtime::free_bytes() const {
   group_.barrier();  // every context on the device has taken its part
   const std::size_t free = backend_.device->memory_info().free / static_cast<std::size_t>(sharing_);
   return static_cast<std::size_t>(group_.min(static_cast<std::int64_t>(free)));
+}
+
+std::optional<std::size_t> Runtime::driver_bytes() const {
+  if (backend_.device->type() != DeviceType::kCuda || sharing_ > 1) return std::nullopt;
+  const std::size_t free = backend_.device->memory_info().free;
+  return free_at_start_ > free ? free_at_start_ - free : 0;
 }
 
 std::string Runtime::describe_device() const {

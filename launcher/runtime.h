@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,10 @@ class Runtime {
   /// share a device or the hosts differ.
   std::size_t free_bytes() const;
 
+  /// What the driver counts more than when this object was made: the run's memory on a GPU that no other rank shares.
+  /// Nothing on the CPU or a shared GPU.
+  std::optional<std::size_t> driver_bytes() const;
+
   /// "NVIDIA H100 80GB HBM3 (GPU 0 of 1)", "CPU (AMD EPYC ..., 16 threads); CUDA is not used: no NVIDIA driver is
   /// loaded"
   std::string describe_device() const;
@@ -60,6 +65,7 @@ class Runtime {
   int sharing_ = 1;  ///< ranks on this rank's device
   int most_sharing_ = 1;
   std::unique_ptr<Communicator> communicator_;
+  std::size_t free_at_start_ = 0;
 };
 
 /// Threads for one rank: OMP_NUM_THREADS (`environment`, may be null) when it is a number >= 1; else the cores this

@@ -1,0 +1,20 @@
+// The GPU's memory as its driver counts it, beside the plan.
+#pragma once
+
+#include <cstddef>
+
+#include "launcher/runtime.h"
+#include "zero/engine.h"
+
+namespace llama_zero {
+
+/// What CUDA's libraries take on top of the plan once a step has run: the machine code of the kernels that were used
+/// and what cuBLASLt keeps. Measured (docs/performance.md); the context itself is there before the run's memory is
+/// taken.
+inline constexpr std::size_t kCudaLibraryBytes = std::size_t{64} << 20U;
+
+/// Logs plan and libraries beside what the driver says this run has taken; rank 0 of a run on a GPU that no other rank
+/// shares, while the run's memory is alive. Otherwise nothing.
+void print_driver_memory(const MemoryPlan& plan, const Runtime& runtime);
+
+}  // namespace llama_zero
