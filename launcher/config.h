@@ -136,6 +136,7 @@ struct ScheduleConfig {
   std::int64_t warmup_num_steps = 0, total_num_steps = 0;
   WarmupType warmup_type = WarmupType::kLog;
   double warmup_min_ratio = 0.0, cos_min_ratio = 0.0;
+  bool cosine_climbs = false;  ///< WarmupCosineLR after its end, as before DeepSpeed 0.19.3
   // OneCycle; stair counts 0: none.
   double cycle_min_lr = 0.0, cycle_max_lr = 0.0, decay_lr_rate = 0.0;
   std::int64_t cycle_first_step_size = 0, cycle_second_step_size = 0;

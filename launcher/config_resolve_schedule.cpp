@@ -66,6 +66,7 @@ class ScheduleResolver {
     schedule_.type = ScheduleType::kWarmupCosine;
     schedule_.warmup_min_ratio = values_.number(param("warmup_min_ratio"));
     schedule_.cos_min_ratio = values_.number(param("cos_min_ratio"));
+    schedule_.cosine_climbs = values_.profile().is_before("0.19.3");
     total_steps();
     warmup_steps(schedule_.total_num_steps);
   }

@@ -92,7 +92,9 @@ std::vector<std::string> effective_defaults(const TrainConfig& config) {
     if (matters(changed, config)) lines.push_back(describe(changed, config));
   }
   if (config.schedule.type == ScheduleType::kWarmupCosine) {
-    lines.push_back("WarmupCosineLR stays at its end (before DeepSpeed 0.19.3 it climbs again)");
+    lines.push_back(config.schedule.cosine_climbs
+                        ? "WarmupCosineLR climbs again after its end (as before DeepSpeed 0.19.3)"
+                        : "WarmupCosineLR stays where it ends (it climbs again before DeepSpeed 0.19.3)");
   }
   return lines;
 }

@@ -48,7 +48,8 @@ LrSchedule to_schedule(const TrainConfig& config) {
       return WarmupDecayLr{warmup(schedule), schedule.total_num_steps};
     case ScheduleType::kWarmupCosine:
       return WarmupCosineLr{config.optimizer.lr,       schedule.warmup_min_ratio, schedule.cos_min_ratio,
-                            schedule.warmup_num_steps, schedule.warmup_type,      schedule.total_num_steps};
+                            schedule.warmup_num_steps, schedule.warmup_type,      schedule.total_num_steps,
+                            schedule.cosine_climbs};
     case ScheduleType::kOneCycle:
       return one_cycle(schedule);
     case ScheduleType::kLrRangeTest:

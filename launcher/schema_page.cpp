@@ -40,7 +40,8 @@ that release; the start of a run prints those that matter to it.
 )";
 
 constexpr std::string_view kEnd = R"(
-Before 0.19.3 a `warmup_num_steps` of 0 was accepted, and is under such a profile.
+Before 0.19.3 WarmupCosineLR also climbed again after `total_num_steps`, and a `warmup_num_steps` of 0 was accepted; so it is
+under such a profile.
 
 ## Where it differs from DeepSpeed on purpose
 

@@ -49,7 +49,8 @@ double at(const WarmupCosineLr& schedule, std::int64_t t) {
     const double low = schedule.warmup_min_ratio;
     return schedule.lr * (low + (1.0 - low) * warmup_factor(schedule.warmup_type, t, steps));
   }
-  const double progress = std::min(1.0, real(t - steps + 1) / std::max(1.0, real(schedule.total_num_steps - steps)));
+  const double ratio = real(t - steps + 1) / std::max(1.0, real(schedule.total_num_steps - steps));
+  const double progress = schedule.climbs ? ratio : std::min(1.0, ratio);
   const double cosine = (1.0 + std::cos(std::numbers::pi * progress)) / 2.0;
   const double low = schedule.cos_min_ratio;
   return schedule.lr * std::max(0.0, low + (1.0 - low) * cosine);

@@ -44,7 +44,8 @@ struct WarmupDecayLr {
 };
 
 /// lr * (r0 + (1 - r0) * g) for t < Wh, r0 = warmup_min_ratio; then, with q = min(1, (t - Wh + 1) / max(1, T - Wh)) and
-/// c = cos_min_ratio, lr * max(0, c + (1 - c) * (1 + cos(pi q)) / 2). f(-1) = 0.
+/// c = cos_min_ratio, lr * max(0, c + (1 - c) * (1 + cos(pi q)) / 2). f(-1) = 0. Before 0.19.3 DeepSpeed had no min
+/// there, and the rate climbed again after the end (`climbs`).
 struct WarmupCosineLr {
   double lr = 1e-3;
   double warmup_min_ratio = 0.0;
@@ -52,6 +53,7 @@ struct WarmupCosineLr {
   std::int64_t warmup_num_steps = 1000;
   WarmupType warmup_type = WarmupType::kLog;
   std::int64_t total_num_steps = 1;
+  bool climbs = false;
 };
 
 /// One triangle of learning rate from cycle_min_lr to cycle_max_lr and back (b = t + 1 of first + second steps), then

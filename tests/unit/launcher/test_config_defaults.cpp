@@ -1,5 +1,6 @@
 // "llama_zero.defaults_profile": the defaults of older DeepSpeed releases.
 #include "launcher/defaults_profile.h"
+#include "launcher/schedule.h"
 #include "launcher/schema.h"
 #include "launcher/schema_coerce.h"
 #include "test_config_support.h"
@@ -58,6 +59,21 @@ TEST_CASE("a warmup of 0 updates is refused since 0.19.3 and as long as 1 before
   const char* zero = R"("scheduler": {"type": "WarmupLR", "params": {"warmup_num_steps": 0}})";
   CHECK(contains(message_of([&] { of_release("0.19.3", zero); }), "must be > 0, not 0"));
   CHECK(of_release("0.19.2", zero).schedule.warmup_num_steps == 1);
+}
+
+TEST_CASE("WarmupCosineLR climbs again after its end before 0.19.3 and stays there since") {
+  const char* cosine = R"("optimizer": {"type": "AdamW", "params": {"lr": 0.5}},
+      "scheduler": {"type": "WarmupCosineLR", "params": {"total_num_steps": 20, "warmup_num_steps": 2,
+      "cos_min_ratio": 0.25}})";
+  // Update 39 is t = 37: q = 36 / 18 = 2, where the cosine is 1 again. Update 21 is t = 19: q = 1.
+  const auto lr = [&](std::string_view release, std::size_t update) {
+    return schedule_rows(of_release(release, cosine))[update - 1].lr;
+  };
+  CHECK(lr("0.19.3", 39) == 0.125);
+  CHECK(lr("0.19.2", 39) == 0.5);
+  CHECK(lr("0.19.3", 21) == 0.125);
+  CHECK(lr("0.19.2", 21) == 0.125);
+  CHECK(any_contains(effective_defaults(of_release("0.18", cosine)), "WarmupCosineLR climbs again after its end"));
 }
 
 TEST_CASE("a profile that is no release is refused") {
