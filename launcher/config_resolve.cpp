@@ -88,14 +88,10 @@ LossScalerConfig scaler_of(const ConfigValues& values, DType dtype) {
   return scaler;
 }
 
-std::vector<double> betas_of(const ConfigValues& values) {
-  constexpr std::string_view kKey = "optimizer.params.betas";
-  const std::vector<double> betas = values.numbers(kKey);
-  require(betas.size() == 2, "{}: {} must be two numbers, not {}", values.where(kKey), kKey, betas.size());
-  for (const double beta : betas) {
-    require(beta >= 0.0 && beta < 1.0, "{}: {} must be in [0, 1), not {}", values.where(kKey), kKey, beta);
-  }
-  return betas;
+void resolve_clipping(ConfigValues& values, TrainConfig& config) {
+  constexpr std::string_view kKey = "gradient_clipping";
+  if (values.is_auto(kKey)) values.fill(kKey, 1.0, "auto: Hugging Face's max_grad_norm");
+  config.gradient_clipping = values.number(kKey);
 }
 
 }  // namespace
@@ -152,37 +148,6 @@ void resolve_precision(ConfigValues& values, const std::string& precision, Train
           values.where("communication_data_type"), wire, name_of(config.grad_accum_dtype));
 }
 
-void resolve_optimizer(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config) {
-  OptimizerConfig& optimizer = config.optimizer;
-  optimizer.type = values.optimizer_type();
-  const bool stated = values.is_set("optimizer.type");  // without a type DeepSpeed builds no optimizer
-  if (!stated) config.notes.push_back("no optimizer in the config: AdamW, as Hugging Face's Trainer");
-  const auto fill_auto = [&](std::string_view key, JsonValue::Data value, const std::string& why) {
-    if (values.is_auto(key)) values.fill(key, std::move(value), "auto: " + why);
-  };
-  constexpr std::string_view kLr = "optimizer.params.lr";
-  if (values.is_auto(kLr) || (!stated && !values.is_set(kLr))) {
-    const double lr = facts.imported_model ? 2e-5 : facts.preset_learning_rate;
-    values.fill(kLr, lr, facts.imported_model ? "auto: an imported model's" : "auto: the preset's");
-  }
-  fill_auto("optimizer.params.betas", JsonValue::Array{JsonValue(0.9), JsonValue(0.999)}, "Hugging Face's");
-  fill_auto("optimizer.params.eps", 1e-8, "Hugging Face's");
-  fill_auto("optimizer.params.weight_decay", 0.0, "Hugging Face's");
-  fill_auto("gradient_clipping", 1.0, "Hugging Face's max_grad_norm");
-
-  optimizer.lr = values.number(kLr);
-  const std::vector<double> betas = betas_of(values);
-  optimizer.beta1 = betas[0];
-  optimizer.beta2 = betas[1];
-  optimizer.eps = values.number("optimizer.params.eps");
-  optimizer.bias_correction = values.flag("optimizer.params.bias_correction");
-  constexpr std::string_view kDecay = "optimizer.params.weight_decay";
-  const bool torch_adamw = optimizer.type == "AdamW" && values.flag("optimizer.params.torch_adam");
-  if (torch_adamw && !values.is_set(kDecay)) values.fill(kDecay, 0.01, "default of torch_adam's AdamW");
-  optimizer.weight_decay = values.number(kDecay);
-  config.gradient_clipping = values.number("gradient_clipping");
-}
-
 TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts) {
   require(facts.world_size > 0, "no ranks to resolve the config for");
   TrainConfig config;
@@ -196,8 +161,10 @@ TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts) {
   resolve_batch(values, facts, config);
   resolve_precision(values, file.precision, config);
   resolve_optimizer(values, facts, config);
+  resolve_clipping(values, config);
   resolve_schedule(values, config);
   resolve_zero(values, facts, config);
+  resolve_monitor(values, config);
   config.origins = collect_origins(values);
   return config;
 }

@@ -21,7 +21,7 @@ bool resolve_elasticity(ConfigValues& values, std::int64_t ranks, TrainConfig& c
 /// ConfigFlags::precision.
 void resolve_precision(ConfigValues& values, const std::string& precision, TrainConfig& config);
 
-/// Writes optimizer and gradient_clipping.
+/// Writes optimizer, with the rules of combinations.
 void resolve_optimizer(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);
 
 /// Writes schedule; needs optimizer and total_steps.
@@ -29,6 +29,9 @@ void resolve_schedule(ConfigValues& values, TrainConfig& config);
 
 /// Writes zero, with the rules of combinations; needs dtype.
 void resolve_zero(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);
+
+/// Writes monitor; needs total_steps.
+void resolve_monitor(const ConfigValues& values, TrainConfig& config);
 
 /// The "llama_zero" section, which needs no facts.
 RunSection read_run_section(const ConfigValues& values);

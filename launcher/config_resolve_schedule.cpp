@@ -74,9 +74,6 @@ class ScheduleResolver {
   void one_cycle() {
     schedule_.type = ScheduleType::kOneCycle;
     for (const char* name : {"cycle_min_lr", "cycle_max_lr"}) required(name);
-    require(values_.is_set(param("cycle_momentum")),
-            "{}: OneCycle cycles Adam's momentum by default, which is not supported yet; set \"cycle_momentum\": false",
-            values_.where("scheduler.type"));
     schedule_.cycle_min_lr = values_.number(param("cycle_min_lr"));
     schedule_.cycle_max_lr = values_.number(param("cycle_max_lr"));
     schedule_.decay_lr_rate = values_.number(param("decay_lr_rate"));
@@ -85,6 +82,39 @@ class ScheduleResolver {
     schedule_.cycle_first_stair_count = values_.integer(param("cycle_first_stair_count"));
     schedule_.cycle_second_stair_count = or_first("cycle_second_stair_count", schedule_.cycle_first_stair_count);
     schedule_.decay_step_size = values_.integer(param("decay_step_size"));
+    momentum_cycle();
+  }
+
+  void momentum_cycle() {
+    const OptimizerKind kind = config_.optimizer.kind;
+    const bool has_betas =
+        kind == OptimizerKind::kAdamW || kind == OptimizerKind::kAdam || kind == OptimizerKind::kLion;
+    const bool wanted = values_.flag(param("cycle_momentum"));
+    schedule_.cycle_momentum = wanted && has_betas;
+    schedule_.cycle_min_mom = values_.number(param("cycle_min_mom"));
+    schedule_.cycle_max_mom = values_.number(param("cycle_max_mom"));
+    schedule_.decay_mom_rate = values_.number(param("decay_mom_rate"));
+    if (wanted && !has_betas) {
+      config_.warnings.push_back(
+          fmt::format("{}: OneCycle leaves the momentum alone: {} has no betas, in DeepSpeed too",
+                      values_.where("scheduler.type"), config_.optimizer.type));
+    }
+    if (schedule_.cycle_momentum && values_.is_set(param("decay_mom_rate")) && schedule_.decay_mom_rate > 0.0 &&
+        schedule_.decay_step_size > 0) {
+      warn_of_large_momentum();
+    }
+  }
+
+  /// The momentum grows without bound after the cycle, as DeepSpeed's does; from 1 on moments grow too.
+  void warn_of_large_momentum() {
+    if (schedule_.cycle_max_mom <= 0.0 || schedule_.cycle_max_mom >= 1.0) return;
+    const double steps = (1.0 / schedule_.cycle_max_mom - 1.0) / schedule_.decay_mom_rate *
+                         static_cast<double>(schedule_.decay_step_size);
+    const auto first = static_cast<double>(schedule_.cycle_first_step_size + schedule_.cycle_second_step_size) + 1.0;
+    if (first + std::ceil(steps) > static_cast<double>(config_.total_steps)) return;
+    config_.warnings.push_back(
+        fmt::format("{}: decay_mom_rate makes the momentum reach 1 at update {:.0f}: moments grow from there on",
+                    values_.where(param("decay_mom_rate")), first + std::ceil(steps)));
   }
 
   void range_test() {
@@ -144,6 +174,14 @@ class ScheduleResolver {
 
   void warmup_type() {
     const std::string word = values_.text(param("warmup_type"));
+    if (!values_.is_set(param("warmup_type"))) {
+      config_.warnings.push_back(fmt::format(
+          "{}: {} warms up by a logarithm, DeepSpeed's default: half of the rise is over after {:.0f} of {} "
+          "updates; write \"warmup_type\": \"linear\" for a straight line, \"log\" to silence this",
+          values_.where("scheduler.type"), values_.scheduler_type(),
+          std::ceil(std::sqrt(std::max(2.0, static_cast<double>(schedule_.warmup_num_steps)))),
+          schedule_.warmup_num_steps));
+    }
     schedule_.warmup_type = word == "linear" ? WarmupType::kLinear : WarmupType::kLog;
     if (word == "linear" || word == "log") return;
     config_.warnings.push_back(

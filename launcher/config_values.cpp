@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "launcher/json_document.h"
+#include "launcher/optimizer_types.h"
 #include "launcher/schema_coerce.h"
 
 namespace llama_zero {
@@ -96,22 +97,9 @@ void ConfigValues::read_types() {
     return {*type->as_string(), where};
   };
   const auto [optimizer, optimizer_where] = type_of("optimizer", "AdamW");
-  for (const std::string_view known : split_list(optimizer_types())) {
-    if (lower_case(known) == lower_case(optimizer)) optimizer_type_ = std::string(known);
-  }
-  if (optimizer_type_.empty()) {
-    fail("{}: optimizer.type \"{}\" is not known{}", optimizer_where, optimizer,
-         did_you_mean(closest_name(optimizer, split_list(optimizer_types()))));
-  }
-  require(list_contains(supported_optimizer_types(), optimizer_type_),
-          "{}: optimizer.type \"{}\" is not supported yet; use AdamW or Adam", optimizer_where, optimizer_type_);
-
+  optimizer_type_ = checked_optimizer_type(optimizer, optimizer_where);
   const auto [scheduler, scheduler_where] = type_of("scheduler", "linear");
-  if (!list_contains(scheduler_types(), scheduler)) {
-    fail("{}: scheduler.type \"{}\" is not known{} (known: {})", scheduler_where, scheduler,
-         did_you_mean(closest_name(scheduler, split_list(scheduler_types()))), spell_list(scheduler_types()));
-  }
-  scheduler_type_ = scheduler;
+  scheduler_type_ = checked_scheduler_type(scheduler, scheduler_where);
 }
 
 /// Before the rest: older releases also took values that newer ones refuse.
@@ -241,6 +229,16 @@ std::vector<double> ConfigValues::numbers(std::string_view path) const {
     require(whole != nullptr || element.as_double() != nullptr, "{}: {} must hold numbers, not {}", where(path), path,
             to_json_text(element));
     out.push_back(whole != nullptr ? static_cast<double>(*whole) : *element.as_double());
+  }
+  return out;
+}
+
+std::vector<std::string> ConfigValues::texts(std::string_view path) const {
+  const JsonValue value = value_or_default(path);
+  std::vector<std::string> out;
+  for (const JsonValue& element : std::get<JsonValue::Array>(value.data)) {
+    require(element.is_string(), "{}: {} must hold strings, not {}", where(path), path, to_json_text(element));
+    out.push_back(*element.as_string());
   }
   return out;
 }

@@ -3,16 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "zero/lr_schedule.h"
 
 namespace llama_zero {
 namespace {
-
-std::optional<std::int64_t> unless_zero(std::int64_t value) {
-  return value == 0 ? std::nullopt : std::optional<std::int64_t>(value);
-}
 
 WarmupLr warmup(const ScheduleConfig& config) {
   return {config.warmup_min_lr, config.warmup_max_lr, config.warmup_num_steps, config.warmup_type};
@@ -24,7 +19,7 @@ OneCycle one_cycle(const ScheduleConfig& config) {
   cycle.cycle_max_lr = config.cycle_max_lr;
   cycle.decay_lr_rate = config.decay_lr_rate;
   cycle.cycle_first_step_size = config.cycle_first_step_size;
-  cycle.cycle_second_step_size = unless_zero(config.cycle_second_step_size);
+  cycle.cycle_second_step_size = config.cycle_second_step_size;
   cycle.cycle_first_stair_count = config.cycle_first_stair_count;
   cycle.cycle_second_stair_count = config.cycle_second_stair_count;
   cycle.decay_step_size = config.decay_step_size;

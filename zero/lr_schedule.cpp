@@ -64,8 +64,8 @@ struct Cycle {
 
 Cycle cycle_of(const OneCycle& schedule) {
   const std::int64_t second = schedule.cycle_second_step_size.value_or(schedule.cycle_first_step_size);
-  require(schedule.cycle_first_step_size > 0 && second > 0,
-          "OneCycle: cycle_first_step_size {} and cycle_second_step_size {} must be positive",
+  require(schedule.cycle_first_step_size > 0 && second >= 0,
+          "OneCycle: cycle_first_step_size {} must be positive and cycle_second_step_size {} not negative",
           schedule.cycle_first_step_size, second);
   return {real(schedule.cycle_first_step_size), real(second), schedule.cycle_first_stair_count,
           schedule.cycle_second_stair_count.value_or(schedule.cycle_first_stair_count)};
