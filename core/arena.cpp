@@ -35,6 +35,7 @@ View Arena::allocate(std::string_view label, DType dtype, std::int64_t numel) {
   const View view(base_ + used_, numel, dtype);
   blocks_.push_back({used_, bytes, std::string(label)});
   used_ += bytes;
+  recent_peak_ = std::max(recent_peak_, used_);
   auto current = current_by_label_.try_emplace(std::string(label), 0).first;
   current->second += bytes;
   auto& label_peak = peak_by_label_[current->first];
@@ -46,6 +47,12 @@ View Arena::allocate(std::string_view label, DType dtype, std::int64_t numel) {
   }
   poison(view);
   return view;
+}
+
+ArenaUse Arena::use_since_last() {
+  const ArenaUse use{used_, recent_peak_, capacity_};
+  recent_peak_ = used_;
+  return use;
 }
 
 void Arena::release_to(std::size_t mark) noexcept {

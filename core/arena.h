@@ -25,6 +25,11 @@ struct MemoryReport {
   std::map<std::string, std::size_t> peak_by_label;  ///< the highest each label ever was on its own
 };
 
+/// What is in use now, and the most that was since the last time it was asked for.
+struct ArenaUse {
+  std::size_t current_bytes = 0, peak_bytes = 0, capacity_bytes = 0;
+};
+
 class Arena {
  public:
   static constexpr std::size_t kAlignment = 256;
@@ -66,6 +71,8 @@ class Arena {
   void release_to(std::size_t mark) noexcept;
 
   MemoryReport report() const;
+  /// Starts a new watch for the peak of the next call; report() is not touched by it.
+  ArenaUse use_since_last();
   Device& device() const { return device_; }
   const std::string& name() const { return name_; }
   /// Writes 0xff over `view` when the arena poisons; for owners that hand the same memory out again (leased units).
@@ -86,6 +93,7 @@ class Arena {
   std::unique_ptr<Stream> stream_;
   std::size_t used_ = 0;
   std::size_t peak_ = 0;
+  std::size_t recent_peak_ = 0;
   std::vector<Block> blocks_;
   std::map<std::string, std::size_t, std::less<>> current_by_label_;
   std::map<std::string, std::size_t> at_peak_;

@@ -37,6 +37,7 @@ spdlog::level::level_enum to_spdlog(Level level) {
     case Level::kInfo: return spdlog::level::info;
     case Level::kWarning: return spdlog::level::warn;
     case Level::kError: return spdlog::level::err;
+    case Level::kCritical: return spdlog::level::critical;
   }
   return spdlog::level::info;
 }
@@ -56,7 +57,8 @@ Level parse_level(std::string_view name) {
   if (name == "info") return Level::kInfo;
   if (name == "warning") return Level::kWarning;
   if (name == "error") return Level::kError;
-  fail("log level '{}' is not one of debug, info, warning, error", name);
+  if (name == "critical") return Level::kCritical;
+  fail("log level '{}' is not one of debug, info, warning, error, critical", name);
 }
 
 void write(Level level, const std::string& message) {

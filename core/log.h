@@ -9,12 +9,13 @@
 
 namespace llama_zero::log {
 
-enum class Level { kDebug, kInfo, kWarning, kError };
+/// kCritical silences the rest: nothing is logged at it.
+enum class Level { kDebug, kInfo, kWarning, kError, kCritical };
 
 /// Sets who speaks: info lines come from rank 0 only; warnings and errors carry the rank when world_size > 1.
 void configure(int rank, int world_size, Level level);
 
-/// "debug", "info", "warning", "error"; throws Error for anything else.
+/// "debug", "info", "warning", "error", "critical"; throws Error for anything else.
 Level parse_level(std::string_view name);
 
 void write(Level level, const std::string& message);

@@ -55,6 +55,7 @@ class ConfigValues {
   double number(std::string_view path) const;
   std::string text(std::string_view path) const;  ///< null: ""
   std::vector<double> numbers(std::string_view path) const;
+  std::vector<std::string> texts(std::string_view path) const;
 
   /// Gives a key the value that a rule found.
   void fill(std::string_view path, JsonValue::Data value, std::string origin);

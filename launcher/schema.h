@@ -38,7 +38,7 @@ struct SchemaKey {
   std::string_view
       default_text;  ///< JSON; or words in parentheses where other keys decide; "null" also makes it nullable
   /// "> 0", ">= 0", "0 .. 3" for numbers; "a|b|c" for strings, with "~" in front when case does not matter; "": any.
-  std::string_view range;
+  std::string_view range = {};
   KeyStatus status = KeyStatus::kNoEffect;
   std::string_view meaning;         ///< one line
   std::string_view note = {};       ///< kNoEffect: the warning, empty: silent. kRejected: why, and what to do instead
