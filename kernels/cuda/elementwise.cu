@@ -118,6 +118,20 @@ void with_two(const char* op, DType source, DType destination, const F& f) {
   with_storage(op, source, [&]<typename S>(S s) { with_storage(op, destination, [&]<typename D>(D d) { f(s, d); }); });
 }
 
+__global__ void fill_double_kernel(double* values, std::int64_t count, double value) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kFlatThreads + threadIdx.x;
+  if (i < count) values[i] = value;
+}
+
+/// Sums of losses and the like: a few numbers.
+void fill_doubles(const Fill& args, const Launch& launch) {
+  const std::int64_t count = args.destination.numel();
+  if (count == 0) return;
+  const auto blocks = static_cast<unsigned>(ceil_div(count, kFlatThreads));
+  fill_double_kernel<<<blocks, kFlatThreads, 0, launch.stream>>>(pointer<double>(args.destination), count, args.value);
+  check_launch("fill");
+}
+
 }  // namespace
 
 void run(const Cast& args, const Launch& launch) {
@@ -137,6 +151,10 @@ void run(const Add& args, const Launch& launch) {
 }
 
 void run(const Fill& args, const Launch& launch) {
+  if (args.destination.dtype() == DType::kF64) {
+    fill_doubles(args, launch);
+    return;
+  }
   with_storage("fill", args.destination.dtype(), [&]<typename D>(D) {
     const FillBody<D> body{pointer<D>(args.destination), static_cast<float>(args.value)};
     launch_flat<kGroup, 2>("fill", body, args.destination.numel(), aligned16(args.destination.raw()), launch);
