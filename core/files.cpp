@@ -12,11 +12,12 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/io_fault.h"
 
 namespace llama_zero {
 namespace {
 
-void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
+void write_plain(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -25,6 +26,32 @@ void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path&
   }
 }
 
+void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
+  int error = 0;
+  const std::size_t allowed = io_fault::allowed_bytes(bytes.size(), error);
+  write_plain(descriptor, bytes.first(allowed), path);
+  if (allowed == bytes.size()) return;
+  io_fault::after_short_write();
+  fail_errno(error, "cannot write " + path.string());
+}
+
+int create_file(const fs::path& path) {
+  if (const int error = io_fault::at(io_fault::Point::kCreate); error != 0) {
+    fail_errno(error, "cannot create " + path.string());
+  }
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor < 0) fail_errno(errno, "cannot create " + path.string());
+  return descriptor;
+}
+
+void sync_file(int descriptor, const fs::path& path) {
+  int error = io_fault::at(io_fault::Point::kFsync);
+  if (error == 0 && ::fsync(descriptor) != 0) error = errno;
+  if (error != 0) fail_errno(error, "cannot sync " + path.string());
+}
+
+}  // namespace
+
 void sync_folder(const fs::path& folder) {
   const int descriptor = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;  // some file systems do not open folders; the rename itself is still atomic
@@ -32,7 +59,28 @@ void sync_folder(const fs::path& folder) {
   ::close(descriptor);
 }
 
-}  // namespace
+void rename_durably(const fs::path& from, const fs::path& to) {
+  int error = io_fault::at(io_fault::Point::kRename);
+  if (error == 0 && ::rename(from.c_str(), to.c_str()) != 0) error = errno;
+  if (error != 0) fail_errno(error, fmt::format("cannot rename {} to {}", from.string(), to.string()));
+  sync_folder(to.parent_path());
+}
+
+DurableFile::DurableFile(fs::path path) : path_(std::move(path)), descriptor_(create_file(path_)) {}
+
+DurableFile::~DurableFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void DurableFile::write(std::span<const std::byte> bytes) {
+  write_all(descriptor_, bytes, path_);
+  size_ += bytes.size();
+}
+
+void DurableFile::close() {
+  sync_file(descriptor_, path_);
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail_errno(errno, "cannot close " + path_.string());
+}
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -80,10 +128,8 @@ void MappedFile::reset() noexcept {
 }
 
 AtomicFile::AtomicFile(fs::path final_path)
-    : final_path_(std::move(final_path)),
-      temporary_path_(fmt::format("{}.{}.tmp", final_path_.string(), ::getpid())) {
-  descriptor_ = ::open(temporary_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail_errno(errno, "cannot create " + temporary_path_.string());
+    : final_path_(std::move(final_path)), temporary_path_(fmt::format("{}.{}.tmp", final_path_.string(), ::getpid())) {
+  descriptor_ = create_file(temporary_path_);
 }
 
 AtomicFile::~AtomicFile() {
@@ -100,8 +146,8 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
 void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
-  require(offset + bytes.size() <= size_, "{}: write at {} beyond the {} bytes written", temporary_path_.string(), offset,
-          size_);
+  require(offset + bytes.size() <= size_, "{}: write at {} beyond the {} bytes written", temporary_path_.string(),
+          offset, size_);
   if (::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) < 0) {
     fail_errno(errno, "cannot seek in " + temporary_path_.string());
   }
@@ -110,18 +156,18 @@ void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes
 }
 
 void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0) fail_errno(errno, "cannot sync " + temporary_path_.string());
+  sync_file(descriptor_, temporary_path_);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
     const int error = errno;
     ::unlink(temporary_path_.c_str());
     fail_errno(error, "cannot close " + temporary_path_.string());
   }
-  if (::rename(temporary_path_.c_str(), final_path_.c_str()) != 0) {
-    const int error = errno;
+  try {
+    rename_durably(temporary_path_, final_path_);
+  } catch (const Error&) {
     ::unlink(temporary_path_.c_str());
-    fail_errno(error, "cannot rename to " + final_path_.string());
+    throw;
   }
-  sync_folder(final_path_.parent_path());
 }
 
 FileLock::FileLock(const fs::path& path) {

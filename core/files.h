@@ -37,8 +37,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-/// Writes a file under a temporary name in the same folder; commit() syncs it and renames it over the final name, so that
-/// a reader sees the old content or the whole new one. Without commit() the temporary file is removed.
+/// Writes a file under a temporary name in the same folder; commit() syncs it and renames it over the final name, so
+/// that a reader sees the old content or the whole new one. Without commit() the temporary file is removed.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path final_path);
@@ -59,6 +59,32 @@ class AtomicFile {
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
 };
+
+/// Writes a file under its own name, for folders that only count once another file or a rename completes them.
+class DurableFile {
+ public:
+  /// Creates or truncates.
+  explicit DurableFile(fs::path path);
+  ~DurableFile();
+  DurableFile(const DurableFile&) = delete;
+  DurableFile& operator=(const DurableFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  std::uint64_t size() const { return size_; }
+  const fs::path& path() const { return path_; }
+  /// Hands everything to the disk. Without it the content may be lost.
+  void close();
+
+ private:
+  fs::path path_;
+  int descriptor_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+/// Renames, replacing what has the new name, and hands the folder to the disk.
+void rename_durably(const fs::path& from, const fs::path& to);
+/// Hands a folder's entries to the disk, where the file system can.
+void sync_folder(const fs::path& folder);
 
 /// An advisory exclusive lock on `path` (created when missing), held until destruction; waits for its turn.
 class FileLock {
