@@ -6,8 +6,8 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
-#include <limits>
 #include <optional>
+#include <utility>
 
 #include "core/log.h"
 #include "launcher/metrics.h"
@@ -41,24 +41,32 @@ Progress make_progress(bool with_scale) {
 class TrainLoop {
  public:
   TrainLoop(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
-            const StopSignal& signal)
+            const StopSignal& signal, RunMonitor& monitor)
       : setup_(setup),
         engine_(engine),
         arena_(arena),
         runtime_(runtime),
         signal_(signal),
+        monitor_(monitor),
         kill_step_(kill_step(runtime.rank())),
         progress_(make_progress(setup.config.scaler.check_overflow)) {
     if (runtime.rank() == 0) metrics_.emplace(folder.metrics());
+    monitor.attach(engine, arena, [this](std::string_view text) {
+      progress_.finish();
+      write_stdout(text);
+    });
   }
 
   TrainTotals run() {
     const double start = now_seconds();
-    while (totals_.steps < setup_.config.total_steps && !stopped()) {
+    while (given_steps_ < setup_.config.total_steps && !stopped()) {
       one_step();
       totals_.seconds = now_seconds() - start;
     }
+    if (const auto last = engine_.drain()) account(*last);
+    totals_.seconds = now_seconds() - start;
     progress_.finish();
+    monitor_.detach();
     return totals_;
   }
 
@@ -68,31 +76,22 @@ class TrainLoop {
     return totals_.stop_signal != 0 || !totals_.failure.empty();
   }
 
+  // The engine is one step late: what it returns belongs to the batch before this one.
   void one_step() {
-    const std::int64_t step = totals_.steps + 1;
-    if (step == kill_step_) std::raise(SIGKILL);
-    const double start = now_seconds();
-    const GlobalBatch batch = setup_.loader->next();
-    runtime_.communicator().set_step(step);
-    const StepResult result = train_step(batch);
-    const double seconds = now_seconds() - start;
-    add(batch, result);
-    report(batch, result, seconds);
+    if (++given_steps_ == kill_step_) std::raise(SIGKILL);
+    GlobalBatch batch = setup_.loader->next();
+    monitor_.before_step(given_steps_, batch.passes);
+    const auto before = engine_.train_step(batch.passes, static_cast<double>(batch.global_loss_tokens));
+    if (before) account(*before);
+    batch.passes.clear();
+    given_ = std::move(batch);
   }
 
-  // A loss scale with no room left ends the run on every rank, but the weights so far are good and the step is
-  // reported.
-  StepResult train_step(const GlobalBatch& batch) {
-    try {
-      return engine_.train_step(batch.passes, batch.global_loss_tokens);
-    } catch (const Error& error) {
-      if (engine_.last_state().scale_exhausted == 0) throw;
-      totals_.failure = error.what();
-      StepResult result;
-      result.loss = std::numeric_limits<double>::quiet_NaN();
-      result.state = engine_.last_state();
-      return result;
-    }
+  // A failure ends the run on every rank, but the weights so far are good and the step is reported.
+  void account(const StepResult& result) {
+    add(given_, result);
+    report(given_, result);
+    totals_.failure = result.failure;
   }
 
   void add(const GlobalBatch& batch, const StepResult& result) {
@@ -105,7 +104,7 @@ class TrainLoop {
     totals_.last_loss = result.loss;
   }
 
-  void report(const GlobalBatch& batch, const StepResult& result, double seconds) {
+  void report(const GlobalBatch& batch, const StepResult& result) {
     if (runtime_.rank() != 0) return;
     StepReport report;
     report.step = totals_.steps;
@@ -118,13 +117,14 @@ class TrainLoop {
     report.skipped = result.state.skip != 0;
     report.samples = totals_.samples;
     report.tokens = totals_.tokens;
-    report.tokens_per_second = static_cast<double>(batch.global_tokens) / seconds;
-    report.step_ms = seconds * 1e3;
+    report.tokens_per_second = static_cast<double>(batch.global_tokens) / result.seconds;
+    report.step_ms = result.seconds * 1e3;
     report.mem_peak_bytes = arena_.report().peak_bytes;
     report.epoch = static_cast<double>(totals_.samples) / static_cast<double>(setup_.loader->trainable_rows());
     metrics_->write(report);
     warn_if_not_finite(report);
     progress_.step(report, now_seconds());
+    monitor_.after_step(report, result.state);
   }
 
   // A skipped step is fp16's normal search for its scale; weights that are not finite are the end of the run's use.
@@ -141,7 +141,10 @@ class TrainLoop {
   Arena& arena_;
   Runtime& runtime_;
   const StopSignal& signal_;
+  RunMonitor& monitor_;
   std::int64_t kill_step_;
+  std::int64_t given_steps_ = 0;
+  GlobalBatch given_;  ///< of the last step given, without its passes
   Progress progress_;
   std::optional<MetricsFile> metrics_;
   TrainTotals totals_;
@@ -151,8 +154,8 @@ class TrainLoop {
 }  // namespace
 
 TrainTotals run_training(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
-                         const StopSignal& signal) {
-  return TrainLoop(setup, engine, arena, runtime, folder, signal).run();
+                         const StopSignal& signal, RunMonitor& monitor) {
+  return TrainLoop(setup, engine, arena, runtime, folder, signal, monitor).run();
 }
 
 }  // namespace llama_zero

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/log.h"
 #include "zero/gradient_store.h"
 #include "zero/master_io.h"
 #include "zero/non_finite.h"
 #include "zero/param_store.h"
 #include "zero/scalar_exchange.h"
+#include "zero/step_readback.h"
 
 namespace llama_zero {
 namespace {
@@ -30,12 +32,11 @@ std::unique_ptr<ParamStore> make_param_store(const RankContext& context, const P
 
 std::unique_ptr<GradientStore> make_gradient_store(const RankContext& context, const ParamTable& table,
                                                    const EngineOptions& options) {
-  if (options.stage < 2) {
-    return make_full_gradient_store(context, options.grad_accum_dtype, options.reduce_bucket_size, options.stage == 0);
-  }
+  const GradientOptions gradients{options.grad_accum_dtype, options.reduce_bucket_size, options.averaging};
+  if (options.stage < 2) return make_full_gradient_store(context, gradients, options.stage == 0);
   // The head writes its part of a tied table's gradient first, the embedding adds the rest after all blocks.
   const int held_unit = table.config().tie_word_embeddings ? table.embedding_unit() : -1;
-  return make_sharded_gradient_store(context, options.grad_accum_dtype, options.reduce_bucket_size, held_unit);
+  return make_sharded_gradient_store(context, gradients, held_unit);
 }
 
 /// Gives back what the engine allocated, after everything that used it is gone.
@@ -66,15 +67,27 @@ class Engine::Impl {
         context_{device, ops, communicator, arena, layout_, *communication_},
         params_(make_param_store(context_, table, options_)),
         gradients_(make_gradient_store(context_, table, options_)),
-        optimizer_(context_, options_.dtype, *params_),
+        optimizer_(context_, options_.dtype, *params_, options_.optimizer, decay_ranges(table)),
         boundary_(context_, options_.schedule, options_.scaler, options_.gradient_clipping, *compute_),
         state_(initial_step_state(options_.scaler)),
-        loss_(context_),
+        readback_(context_),
+        exchange_(context_),
         io_(context_),
         transformer_(table, options_.transformer, options_.max_positions, device, ops, arena) {
     const auto zeroed = device.create_event();
     order_streams(*zeroed, *communication_, *compute_);
   }
+
+  ~Impl() {
+    try {  // what the device still does uses this memory
+      compute_->synchronize();
+      communication_->synchronize();
+    } catch (const std::exception& error) {
+      log::warning("engine: {}", error.what());
+    }
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   void load_weights(const UnitReader& read) {
     io_.write(optimizer_, read, *compute_);
@@ -83,27 +96,47 @@ class Engine::Impl {
     compute_->synchronize();
   }
 
-  StepResult train_step(std::span<const Pass> passes, std::int64_t global_loss_tokens) {
+  std::optional<StepResult> train_step(std::span<const Pass> passes, double loss_weight) {
+    require(failure_.empty(), "engine: no step can follow this: {}", failure_);
     require(!passes.empty(), "engine: a step of no passes");
-    require(global_loss_tokens >= 0, "engine: {} loss tokens", global_loss_tokens);
-    context_.communicator.set_step(state_.iteration + 1);
-    run_passes(passes, global_loss_tokens);
+    require(loss_weight >= 0.0, "engine: loss weight {}", loss_weight);
+    GivenStep step{{passes.begin(), passes.end()}, loss_weight};
+    context_.communicator.set_step(next_step());
+    readback_.begin(*compute_);
+    run_passes(step, observer_);
     boundary_.advance(*gradients_, *compute_);
-    optimizer_.update(*gradients_, boundary_.state(), current_adamw(), *compute_);
+    tell(observer_, StepPoint::kDecided);
+    optimizer_.update(*gradients_, boundary_.state(), *compute_);
+    tell(observer_, StepPoint::kUpdated);
     params_->publish(*compute_);
+    tell(observer_, StepPoint::kPublished);
+    readback_.give(boundary_.state(), *compute_);
+    std::optional<StepResult> result = drain();
+    if (!failure_.empty()) {
+      readback_.take();  // the device left the new step undone
+    } else {
+      given_ = std::move(step);
+    }
+    return result;
+  }
+
+  std::optional<StepResult> drain() {
+    if (!given_) return std::nullopt;
+    const GivenStep step = *std::exchange(given_, std::nullopt);
+    const StepReadback::Values values = readback_.take();
     StepResult result;
-    result.loss = loss_.gather_sum(*compute_) / divisor(global_loss_tokens);
-    result.loss_tokens = global_loss_tokens;
-    result.state = state_ = boundary_.read(*compute_);
-    if (state_.scale_exhausted != 0) fail_exhausted();
+    result.loss = values.loss_sum / divisor(step.loss_weight);
+    result.state = state_ = values.state;
+    result.seconds = values.seconds;
+    if (is_stopped(state_)) result.failure = failure_ = explain_failure(step);
     return result;
   }
 
   double evaluate(std::span<const Pass> passes) {
     context_.communicator.set_step(state_.iteration);
-    context_.ops.fill({loss_.own(), 0.0}, *compute_);
-    for (const Pass& pass : passes) transformer_.forward_loss(pass, *params_, loss_.own(), *compute_);
-    return loss_.gather_sum(*compute_);
+    context_.ops.fill({exchange_.own(), 0.0}, *compute_);
+    for (const Pass& pass : passes) transformer_.forward_loss(pass, *params_, exchange_.own(), *compute_);
+    return exchange_.gather_sum(*compute_);
   }
 
   void gather_master(int unit, std::vector<float>& out, bool wanted) {
@@ -115,45 +148,62 @@ class Engine::Impl {
     params_->release(unit, *compute_);
   }
 
+  void set_observer(StepObserver* observer) { observer_ = observer; }
+
   const ParamTable& table() const { return table_; }
   ParamStore& params() { return *params_; }
   GradientStore& gradients() { return *gradients_; }
   const StepState& state() const { return state_; }
 
  private:
+  /// A step that the device has and the host does not know the result of.
+  struct GivenStep {
+    std::vector<Pass> passes;  ///< for explain_failure
+    double loss_weight = 0.0;
+  };
+
   // A batch whose targets are all masked has no loss: its gradient is zero, whatever it is divided by.
-  static double divisor(std::int64_t loss_tokens) {
-    return static_cast<double>(std::max<std::int64_t>(1, loss_tokens));
+  static double divisor(double loss_weight) { return loss_weight > 0.0 ? loss_weight : 1.0; }
+
+  std::int64_t next_step() const { return state_.iteration + 1 + (given_ ? 1 : 0); }
+
+  void tell(StepObserver* observer, StepPoint point) {
+    if (observer != nullptr) observer->at(point, -1, *compute_);
   }
 
-  void run_passes(std::span<const Pass> passes, std::int64_t global_loss_tokens) {
-    // The reduction divides by the ranks, so that 16-bit gradients have the magnitude of the mean.
-    const BackwardSeed seed{static_cast<double>(context_.ranks()) / divisor(global_loss_tokens),
-                            boundary_.loss_scale()};
-    gradients_->begin_step();
-    context_.ops.fill({loss_.own(), 0.0}, *compute_);
-    for (const Pass& pass : passes) {
-      transformer_.forward_backward(pass, seed, *params_, *gradients_, loss_.own(), *compute_);
+  void run_pass(const Pass& pass, const BackwardSeed& seed, View loss, StepObserver* observer) {
+    if (observer == nullptr) {
+      transformer_.forward_backward(pass, seed, *params_, *gradients_, loss, *compute_);
+      return;
     }
+    observer->at(StepPoint::kPass, -1, *compute_);
+    ObservedParams params(*params_, table_.head_unit(), *observer);
+    ObservedGradients gradients(*gradients_, table_.head_unit(), *observer);
+    transformer_.forward_backward(pass, seed, params, gradients, loss, *compute_);
+    observer->at(StepPoint::kPassEnd, -1, *compute_);
+  }
+
+  void run_passes(const GivenStep& step, StepObserver* observer) {
+    // The reduction divides by the ranks, so that 16-bit gradients have the magnitude of the mean.
+    const BackwardSeed seed{static_cast<double>(context_.ranks()) / divisor(step.loss_weight), boundary_.loss_scale()};
+    const View loss = readback_.loss_sum();
+    gradients_->begin_step();
+    context_.ops.fill({loss, 0.0}, *compute_);
+    for (const Pass& pass : step.passes) run_pass(pass, seed, loss, observer);
     gradients_->finish(*compute_);
+    tell(observer, StepPoint::kReduced);
   }
 
-  AdamWOptions current_adamw() const {
-    AdamWOptions adamw = options_.adamw;
-    if (options_.betas.empty()) return adamw;
-    const auto row = std::min(static_cast<std::size_t>(state_.applied_steps), options_.betas.size() - 1);
-    adamw.beta1 = options_.betas[row].beta1;
-    adamw.beta2 = options_.betas[row].beta2;
-    return adamw;
-  }
-
-  [[noreturn]] void fail_exhausted() {
-    const std::string name = first_non_finite(context_, table_, *gradients_, loss_, *compute_);
-    fail(
-        "step {}: the loss scale is already at its minimum of {:g} and the gradients still overflow{}; {} steps were "
-        "skipped. Use bf16, lower the learning rate, or check the data of this step",
-        state_.iteration, static_cast<double>(options_.scaler.min_loss_scale),
-        name.empty() ? std::string() : fmt::format(" (first in {})", name), state_.skipped_steps);
+  // By now the device may have overwritten the step's gradients with the next one's. No weight has changed since, so
+  // the step run again gives the same ones.
+  std::string explain_failure(const GivenStep& step) {
+    StepState as_before = state_;
+    as_before.loss_scale = state_.used_loss_scale;
+    boundary_.write(as_before, *compute_);
+    run_passes(step, nullptr);
+    const std::string name = first_non_finite(context_, table_, *gradients_, exchange_, *compute_);
+    boundary_.write(state_, *compute_);
+    return stop_message(state_, options_.scaler, name);
   }
 
   const ParamTable& table_;
@@ -164,10 +214,14 @@ class Engine::Impl {
   RankContext context_;
   std::unique_ptr<ParamStore> params_;
   std::unique_ptr<GradientStore> gradients_;
-  ShardedAdamW optimizer_;
+  ShardedOptimizer optimizer_;
   StepBoundary boundary_;
   StepState state_;
-  ScalarExchange loss_;
+  std::optional<GivenStep> given_;
+  std::string failure_;
+  StepObserver* observer_ = nullptr;
+  StepReadback readback_;
+  ScalarExchange exchange_;
   MasterIo io_;
   Transformer transformer_;
 };
@@ -179,15 +233,17 @@ Engine::~Engine() = default;
 
 void Engine::initialise(std::uint64_t seed) { load_weights(initial_value_reader(impl_->table(), seed)); }
 void Engine::load_weights(const UnitReader& read) { impl_->load_weights(read); }
-StepResult Engine::train_step(std::span<const Pass> passes, std::int64_t global_loss_tokens) {
-  return impl_->train_step(passes, global_loss_tokens);
+std::optional<StepResult> Engine::train_step(std::span<const Pass> passes, double loss_weight) {
+  return impl_->train_step(passes, loss_weight);
 }
+std::optional<StepResult> Engine::drain() { return impl_->drain(); }
 double Engine::evaluate(std::span<const Pass> passes) { return impl_->evaluate(passes); }
 void Engine::gather_master(int unit, std::vector<float>& out, bool wanted) { impl_->gather_master(unit, out, wanted); }
 void Engine::gather_weights(int unit, std::vector<float>& out) { impl_->gather_weights(unit, out); }
 ParamSource& Engine::params() { return impl_->params(); }
 const StepState& Engine::last_state() const { return impl_->state(); }
 std::int64_t Engine::gathered_elements_peak() const { return impl_->params().gathered_elements_peak(); }
+void Engine::set_observer(StepObserver* observer) { impl_->set_observer(observer); }
 void Engine::set_gradient_hook(GradientHook hook) { impl_->gradients().set_hook(std::move(hook)); }
 
 }  // namespace llama_zero

@@ -3,12 +3,26 @@
 //
 // At a given rank count losses and weights are bit-identical across stages 0 to 3 when a step is one pass; with several
 // passes stages 0 and 1 agree bit for bit, and so do 2 and 3.
+//
+// The host runs one step ahead of the device. train_step gives the device all work of a step and does not wait for it:
+// the decisions of a step (skip, clip, loss scale, learning rate) are taken on the device (kernels/step_state.h), its
+// passes are copied to page-locked memory, its results come back by an asynchronous copy. What train_step returns is
+// the result of the step *before* the one it was given: by then the host has waited for that one, while the device has
+// the new one to work on. drain() returns the result of the last. A loop is therefore
+//
+//   for (...) if (auto result = engine.train_step(passes, weight)) report(*result);   // the step before
+//   if (auto result = engine.drain()) report(*result);                                // the last
+//
+// and so before every stop, save or evaluation that needs to know the outcome of the step before it. Communicators that
+// move data through host memory (MPI, threads) wait for the device on their own account.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/arena.h"
@@ -19,7 +33,9 @@
 #include "model/replicated_params.h"
 #include "model/transformer.h"
 #include "zero/communicator.h"
+#include "zero/gradient_averaging.h"
 #include "zero/optimizer.h"
+#include "zero/step_observer.h"
 
 namespace llama_zero {
 
@@ -27,11 +43,11 @@ struct EngineOptions {
   int stage = 0;                         ///< 0: plain data parallel; 1, 2, 3: ZeRO
   DType dtype = DType::kF32;             ///< weights and activations
   DType grad_accum_dtype = DType::kF32;  ///< gradients, at every stage
+  GradientAveraging averaging;           ///< of the ranks' gradients
   LossScalerConfig scaler;               ///< check_overflow: skip steps that are not finite; dynamic: fp16
   double gradient_clipping = 0.0;        ///< <= 0: off
-  AdamWOptions adamw;
+  OptimizerOptions optimizer;
   std::vector<ScheduleRow> schedule;  ///< row s - 1 for applied update s; the last row repeats
-  std::vector<Betas> betas;           ///< the same for schedules that cycle momentum; empty: those of `adamw`
   TransformerOptions transformer;     ///< its dtype is set from `dtype`
   std::int64_t max_positions = 0;
   // In elements (DeepSpeed's keys; the first two are stage3_* there).
@@ -42,9 +58,12 @@ struct EngineOptions {
 
 /// One optimizer step as the log reports it.
 struct StepResult {
-  double loss = 0.0;  ///< mean over the loss tokens of the global batch
-  StepState state;    ///< after the step
-  std::int64_t loss_tokens = 0;
+  double loss = 0.0;     ///< weighted mean over the loss tokens of the global batch
+  StepState state;       ///< after the step; state.iteration is its number, from 1
+  double seconds = 0.0;  ///< on the device, from the end of the step before (or from its own beginning, after a drain)
+  /// Not empty: the run cannot go on (kernels/step_state.h, is_stopped). Says why, names the first parameter whose
+  /// gradient is not finite, and advises. The weights are as before this step, moments and state too.
+  std::string failure;
 };
 
 class Engine {
@@ -66,12 +85,17 @@ class Engine {
   using UnitReader = llama_zero::UnitReader;
   void load_weights(const UnitReader& read);
 
-  /// Collective: one optimizer step. Every rank gives the same number of passes, at least one; `global_loss_tokens`
-  /// counts the loss tokens of all ranks' passes. Throws Error, on every rank, when a step overflows with the loss
-  /// scale already at its minimum; the message names the first parameter whose gradient is not finite.
-  StepResult train_step(std::span<const Pass> passes, std::int64_t global_loss_tokens);
+  /// Collective: gives the device one optimizer step and returns the result of the step before it, if there is one that
+  /// has not been returned. Every rank gives the same number of passes, at least one; they may be reused at once.
+  /// `loss_weight` is the sum of the weights of the loss tokens (core/pass.h) in all ranks' passes: what the loss and
+  /// its gradient are divided by. When the result tells of a failure, the step given has had no effect, and further
+  /// ones throw Error.
+  std::optional<StepResult> train_step(std::span<const Pass> passes, double loss_weight);
 
-  /// Collective: sum of losses over all ranks' passes (same number on each), weights unchanged.
+  /// Collective: waits for the last step given and returns its result, unless it has been returned.
+  std::optional<StepResult> drain();
+
+  /// Collective: weighted sum of losses over all ranks' passes (same number on each), weights unchanged.
   double evaluate(std::span<const Pass> passes);
 
   /// Collective: fp32 master values of a whole unit (unpadded) to `out` on every rank for which `wanted` holds.
@@ -80,9 +104,13 @@ class Engine {
   void gather_weights(int unit, std::vector<float>& out);
 
   ParamSource& params();
+  /// Of the last step whose result was returned.
   const StepState& last_state() const;
   /// Stage 3: highest number of elements gathered at once; 0 for other stages.
   std::int64_t gathered_elements_peak() const;
+
+  /// `observer` follows every training step from now on; it must outlive the engine or be replaced. nullptr: none.
+  void set_observer(StepObserver* observer);
 
   /// Tests: called with (unit, this rank's gradient) when a unit is committed, before its reduction.
   using GradientHook = std::function<void(int unit, View gradient)>;

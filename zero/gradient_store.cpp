@@ -13,13 +13,18 @@ std::int64_t largest_shard(const Layout& layout) {
 
 }  // namespace
 
-ShardReducer::ShardReducer(const RankContext& context, DType dtype, std::int64_t reduce_bucket_size)
-    : context_(context) {
-  require(reduce_bucket_size > 0, "gradients: reduce bucket of {} elements", reduce_bucket_size);
+ShardReducer::ShardReducer(const RankContext& context, const GradientOptions& options)
+    : context_(context),
+      factors_(factors_of(options.averaging, context.ranks())),
+      round_sum_(options.averaging.round_sum) {
+  require(options.reduce_bucket_size > 0, "gradients: reduce bucket of {} elements", options.reduce_bucket_size);
   if (context.ranks() == 1) return;
-  const std::int64_t share = reduce_bucket_size / context.ranks() / kShardAlignment * kShardAlignment;
+  const std::int64_t share = options.reduce_bucket_size / context.ranks() / kShardAlignment * kShardAlignment;
   piece_ = std::min(largest_shard(context.layout), std::max(kShardAlignment, share));
-  received_ = context.arena.allocate("buckets", dtype, piece_ * context.ranks());
+  const DType wire = options.averaging.wire.value_or(options.dtype);
+  received_ = context.arena.allocate("buckets", wire, piece_ * context.ranks());
+  if (wire == options.dtype && factors_.before == 1.0) return;
+  outgoing_ = context.arena.allocate("buckets", wire, piece_ * context.ranks());
 }
 
 void ShardReducer::reduce(int unit, ConstView whole, View shard, bool accumulate, Stream& stream) {
@@ -28,13 +33,37 @@ void ShardReducer::reduce(int unit, ConstView whole, View shard, bool accumulate
     if (whole.raw() != shard.raw()) context_.ops.reduce_pieces({1, whole, 1.0, shard, accumulate}, stream);
     return;
   }
-  const double factor = 1.0 / static_cast<double>(context_.ranks());
   for (std::int64_t begin = 0; begin < size; begin += piece_) {
     const std::int64_t count = std::min(piece_, size - begin);
     const View received = received_.slice(0, count * context_.ranks());
-    context_.communicator.all_to_all(whole, PieceRange{size, begin, count}, received, stream);
-    context_.ops.reduce_pieces({context_.ranks(), received, factor, shard.slice(begin, count), accumulate}, stream);
+    exchange(size, whole, begin, received, stream);
+    sum(received, shard.slice(begin, count), accumulate, stream);
   }
+}
+
+/// Elements [begin, begin + count) of every rank's piece of `whole`, whose pieces have `size` elements.
+void ShardReducer::exchange(std::int64_t size, ConstView whole, std::int64_t begin, View received, Stream& stream) {
+  const std::int64_t count = received.numel() / context_.ranks();
+  if (!outgoing_) {
+    context_.communicator.all_to_all(whole, PieceRange{size, begin, count}, received, stream);
+    return;
+  }
+  const View outgoing = outgoing_.slice(0, received.numel());
+  for (std::int64_t rank = 0; rank < context_.ranks(); ++rank) {
+    context_.ops.cast({whole.slice(rank * size + begin, count), outgoing.slice(rank * count, count), factors_.before},
+                      stream);
+  }
+  context_.communicator.all_to_all(outgoing, received, stream);
+}
+
+void ShardReducer::sum(View received, View shard, bool accumulate, Stream& stream) {
+  if (!round_sum_) {
+    context_.ops.reduce_pieces({context_.ranks(), received, factors_.after, shard, accumulate}, stream);
+    return;
+  }
+  const View total = received.slice(0, shard.numel());
+  context_.ops.reduce_pieces({context_.ranks(), received, 1.0, total, false}, stream);
+  context_.ops.reduce_pieces({1, total, factors_.after, shard, accumulate}, stream);
 }
 
 GradientStore::GradientStore(const RankContext& context)
@@ -74,10 +103,10 @@ namespace {
 
 class FullGradientStore final : public GradientStore {
  public:
-  FullGradientStore(const RankContext& context, DType dtype, std::int64_t reduce_bucket_size, bool whole_result)
-      : GradientStore(context), reducer_(context, dtype, reduce_bucket_size), whole_result_(whole_result) {
+  FullGradientStore(const RankContext& context, const GradientOptions& options, bool whole_result)
+      : GradientStore(context), reducer_(context, options), whole_result_(whole_result) {
     for (int unit = 0; unit < context.layout.unit_count(); ++unit) {
-      units_.push_back(allocate_zeros(context, "gradients", dtype, context.layout[unit].padded()));
+      units_.push_back(allocate_zeros(context, "gradients", options.dtype, context.layout[unit].padded()));
     }
   }
 
@@ -108,16 +137,16 @@ class FullGradientStore final : public GradientStore {
 
 class ShardedGradientStore final : public GradientStore {
  public:
-  ShardedGradientStore(const RankContext& context, DType dtype, std::int64_t reduce_bucket_size, int held_unit)
-      : GradientStore(context), reducer_(context, dtype, reduce_bucket_size), held_unit_(held_unit) {
+  ShardedGradientStore(const RankContext& context, const GradientOptions& options, int held_unit)
+      : GradientStore(context), reducer_(context, options), held_unit_(held_unit) {
     std::int64_t largest = 0;
     for (int unit = 0; unit < context.layout.unit_count(); ++unit) {
-      shards_.push_back(allocate_zeros(context, "gradients", dtype, context.layout[unit].shard));
+      shards_.push_back(allocate_zeros(context, "gradients", options.dtype, context.layout[unit].shard));
       if (unit != held_unit) largest = std::max(largest, context.layout[unit].padded());
     }
     if (context.ranks() == 1) return;
-    shared_ = make_bucket(dtype, largest);
-    if (held_unit >= 0) held_ = make_bucket(dtype, context.layout[held_unit].padded());
+    shared_ = make_bucket(options.dtype, largest);
+    if (held_unit >= 0) held_ = make_bucket(options.dtype, context.layout[held_unit].padded());
   }
 
   void finish(Stream& stream) override {
@@ -178,14 +207,14 @@ class ShardedGradientStore final : public GradientStore {
 
 }  // namespace
 
-std::unique_ptr<GradientStore> make_full_gradient_store(const RankContext& context, DType dtype,
-                                                        std::int64_t reduce_bucket_size, bool whole_result) {
-  return std::make_unique<FullGradientStore>(context, dtype, reduce_bucket_size, whole_result);
+std::unique_ptr<GradientStore> make_full_gradient_store(const RankContext& context, const GradientOptions& options,
+                                                        bool whole_result) {
+  return std::make_unique<FullGradientStore>(context, options, whole_result);
 }
 
-std::unique_ptr<GradientStore> make_sharded_gradient_store(const RankContext& context, DType dtype,
-                                                           std::int64_t reduce_bucket_size, int held_unit) {
-  return std::make_unique<ShardedGradientStore>(context, dtype, reduce_bucket_size, held_unit);
+std::unique_ptr<GradientStore> make_sharded_gradient_store(const RankContext& context, const GradientOptions& options,
+                                                           int held_unit) {
+  return std::make_unique<ShardedGradientStore>(context, options, held_unit);
 }
 
 }  // namespace llama_zero

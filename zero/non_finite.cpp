@@ -69,4 +69,19 @@ std::string first_non_finite(const RankContext& context, const ParamTable& table
   return first == none ? std::string() : table.params()[static_cast<std::size_t>(first)].name;
 }
 
+std::string stop_message(const StepState& state, const LossScalerConfig& scaler, const std::string& tensor) {
+  const std::string where = tensor.empty() ? std::string() : fmt::format(" (first in {})", tensor);
+  if (state.scale_exhausted != 0) {
+    return fmt::format(
+        "step {}: the loss scale is already at its minimum of {:g} and the gradients still overflow{}; {} steps were "
+        "skipped. Use bf16, lower the learning rate, or check the data of this step",
+        state.iteration, static_cast<double>(scaler.min_loss_scale), where, state.skipped_steps);
+  }
+  return fmt::format(
+      "step {}: {} steps in a row were skipped because their gradients are not finite{}. Lower the learning rate, "
+      "check "
+      "the data of these steps and the weights that the run started from",
+      state.iteration, state.skips_in_a_row, where);
+}
+
 }  // namespace llama_zero

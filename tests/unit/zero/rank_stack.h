@@ -17,6 +17,7 @@ struct StackOptions {
   DType dtype = DType::kF32;
   DType grad_dtype = DType::kF32;
   std::int64_t reduce_bucket_size = 1 << 20;
+  GradientAveraging averaging;
   std::int64_t prefetch_bucket_size = 1;
   double clip = 0.0;
   LossScalerConfig scaler;
@@ -90,10 +91,9 @@ class RankStack {
     return std::make_unique<LeasedParamStore>(context, persistent, options.dtype, options.prefetch_bucket_size);
   }
   std::unique_ptr<GradientStore> make_gradients(const StackOptions& options) {
-    if (options.stage < 2) {
-      return make_full_gradient_store(context, options.grad_dtype, options.reduce_bucket_size, options.stage == 0);
-    }
-    return make_sharded_gradient_store(context, options.grad_dtype, options.reduce_bucket_size, 0);
+    const GradientOptions gradient_options{options.grad_dtype, options.reduce_bucket_size, options.averaging};
+    if (options.stage < 2) return make_full_gradient_store(context, gradient_options, options.stage == 0);
+    return make_sharded_gradient_store(context, gradient_options, 0);
   }
 };
 
