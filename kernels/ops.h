@@ -177,12 +177,14 @@ struct CrossEntropy {
 };
 inline constexpr std::int32_t kIgnoreTarget = -100;
 
-/// total fp64 [1] (+)= sum of values (stat) in ascending order, in fp64.
+/// total fp64 [1] (+)= sum of values (stat), in fp64: groups of kLossGroup neighbours each in ascending order, then the
+/// groups' sums in order (to the old total first).
 struct SumLosses {
   ConstView values;
   View total;
   bool accumulate = false;
 };
+inline constexpr std::int64_t kLossGroup = 256;
 
 /// destination[i] = round(source[i] * factor), between any floating dtypes; may be the same memory for equal dtypes.
 struct Cast {
@@ -215,7 +217,8 @@ struct ReducePieces {
 
 /// Squares of a gradient shard, by the layout rule: segments of kNormSegment elements; inside a segment, kNormLanes partial
 /// sums, lane l taking elements l, l + kNormLanes, ... in order (p = fma(x, x, p) in fp32; fp64 for fp64), then
-/// added pairwise (lane l += lane l + width, width = kNormLanes/2 ... 1); the segment sums are added in order in fp64.
+/// added pairwise (lane l += lane l + width, width = kNormLanes/2 ... 1); the sums of each kNormGroup neighbouring segments
+/// are added in order in fp64, then the groups' sums in order (to the old result first).
 /// result fp64 [2]: {sum of squares, number of elements that are not finite}; `accumulate` adds to it.
 struct SumOfSquares {
   ConstView values;
@@ -224,6 +227,7 @@ struct SumOfSquares {
 };
 inline constexpr std::int64_t kNormSegment = 4096;
 inline constexpr std::int64_t kNormLanes = 256;
+inline constexpr std::int64_t kNormGroup = 256;
 
 /// The boundary's decision, on the device: adds the ranks' {sum of squares, non-finite count} in rank order, takes the root
 /// and advances the state (step_state.h). per_rank fp64 [ranks, 2]; state points at one StepState, schedule at the table.
@@ -323,6 +327,7 @@ class Ops {
   virtual std::size_t workspace_bytes(const AttentionForward& args) const = 0;
   virtual std::size_t workspace_bytes(const AttentionBackward& args) const = 0;
   virtual std::size_t workspace_bytes(const AttentionDecode& args) const = 0;
+  virtual std::size_t workspace_bytes(const SumOfSquares& args) const = 0;
 
  protected:
   View workspace_;

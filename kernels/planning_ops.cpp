@@ -22,7 +22,7 @@ void PlanningOps::cast(const Cast& args, Stream&) { check(args); }
 void PlanningOps::add(const Add& args, Stream&) { check(args); }
 void PlanningOps::fill(const Fill& args, Stream&) { check(args); }
 void PlanningOps::reduce_pieces(const ReducePieces& args, Stream&) { check(args); }
-void PlanningOps::sum_of_squares(const SumOfSquares& args, Stream&) { check(args); }
+void PlanningOps::sum_of_squares(const SumOfSquares& args, Stream&) { check_and_size(args); }
 void PlanningOps::advance_step(const AdvanceStep& args, Stream&) { check(args); }
 void PlanningOps::adamw(const AdamW& args, Stream&) { check(args); }
 void PlanningOps::lion(const Lion& args, Stream&) { check(args); }

@@ -53,6 +53,7 @@ class PlanningOps final : public Ops {
   std::size_t workspace_bytes(const AttentionForward& args) const override { return sizing_.workspace_bytes(args); }
   std::size_t workspace_bytes(const AttentionBackward& args) const override { return sizing_.workspace_bytes(args); }
   std::size_t workspace_bytes(const AttentionDecode& args) const override { return sizing_.workspace_bytes(args); }
+  std::size_t workspace_bytes(const SumOfSquares& args) const override { return sizing_.workspace_bytes(args); }
 
  private:
   template <typename Args>

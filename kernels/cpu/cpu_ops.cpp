@@ -65,6 +65,7 @@ class CpuOps final : public Ops {
   std::size_t workspace_bytes(const AttentionBackward& args) const override {
     return cpu::workspace_bytes(args, threads_);
   }
+  std::size_t workspace_bytes(const SumOfSquares&) const override { return 0; }
   std::size_t workspace_bytes(const AttentionDecode& args) const override {
     return cpu::workspace_bytes(args, threads_);
   }

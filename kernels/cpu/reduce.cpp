@@ -81,13 +81,20 @@ void run(const SumLosses& args, const Context&) {
   double* total = args.total.as<double>();
   double sum = args.accumulate ? *total : 0.0;
   with_compute_type(args.values.dtype(), [&]<typename C>(C) {
-    for (const C value : args.values.span<C>()) sum += static_cast<double>(value);
+    const std::span<const C> values = args.values.span<C>();
+    for (std::size_t first = 0; first < values.size(); first += kLossGroup) {
+      double group = 0.0;
+      for (const C value : values.subspan(first, std::min<std::size_t>(kLossGroup, values.size() - first))) {
+        group += static_cast<double>(value);
+      }
+      sum += group;
+    }
   });
   *total = sum;
 }
 
 void run(const SumOfSquares& args, const Context& context) {
-  constexpr std::int64_t kBatch = 2048;  // segments whose sums wait on the stack for their turn
+  constexpr std::int64_t kBatch = 8 * kNormGroup;  // segments whose sums wait on the stack for their turn
   double* result = args.result.as<double>();
   double squares = args.accumulate ? result[0] : 0.0;
   double bad = args.accumulate ? result[1] : 0.0;
@@ -101,9 +108,13 @@ void run(const SumOfSquares& args, const Context& context) {
         const std::int64_t offset = (first + s) * kNormSegment;
         sums[s] = segment_sum<C>(args.values, offset, std::min(kNormSegment, count - offset));
       });
-      for (std::int64_t s = 0; s < batch; ++s) {
-        squares += sums[s].squares;
-        bad += static_cast<double>(sums[s].not_finite);
+      for (std::int64_t begin = 0; begin < batch; begin += kNormGroup) {
+        double group = 0.0;
+        for (std::int64_t s = begin; s < std::min(batch, begin + kNormGroup); ++s) {
+          group += sums[s].squares;
+          bad += static_cast<double>(sums[s].not_finite);
+        }
+        squares += group;
       }
     }
   });

@@ -1,8 +1,8 @@
 // Softmax cross-entropy, forward and backward in place.
 //
-// 16-bit rows of up to 32,768 logits: a persistent block brings the next row into shared memory while it works on the
-// present one, so that every logit is read once and written once. Otherwise a block reads its row twice, the second
-// time mostly from L2.
+// 16-bit rows of up to half the shared memory: a persistent block brings the next rows into shared memory while it
+// works on the present one, so that every logit is read once and written once. Otherwise a block reads its row twice,
+// the second time from L2: there are no more blocks at a time than L2 has room for.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -58,7 +58,8 @@ __device__ __forceinline__ Statistics warp_statistics(Statistics mine) {
   return {max, warp_sum(rescaled<T>(mine, max))};
 }
 
-/// Statistics of the block for every thread. `parts` holds a pair for each warp; alternate between two in a loop.
+/// Statistics of the block for every thread. `parts` holds a pair for each warp; a loop alternates between two, from
+/// call to call, since the barrier is only before the reading.
 template <typename T, int kThreads>
 __device__ __forceinline__ Statistics block_statistics(Statistics mine, Statistics* parts) {
   mine = warp_statistics<T>(mine);
@@ -103,33 +104,40 @@ __device__ __forceinline__ void finish_group(const Rows<T>& args, std::int64_t r
 }
 
 constexpr int kStreamThreads = 1024;
-constexpr int kStreamGroups = 4;  // groups of eight logits that a thread has of a row: up to 32,768 logits
+constexpr int kKeptGroups = 4;  // groups of eight powers that fit a thread's registers: rows of up to 32,768 logits
 
-/// 16-bit storage, vocab a multiple of 8. A thread reads only what it copied itself, so the buffers need no barrier;
-/// the powers stay in registers between the sum and the gradient, so that each costs one exponential.
-template <typename T>
+/// 16-bit storage, vocab a multiple of 8, at most kGroups groups of eight a thread; kStages rows under way or in work.
+/// A thread reads only what it copied itself, so the buffers need no barrier. Powers stay in registers between the sum
+/// and the gradient where they fit, else they are taken twice.
+template <typename T, int kGroups, int kStages>
 __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const Rows<T> args) {
   constexpr int N = kPackOf<T>;
-  extern __shared__ uint4 buffers[];  // two rows
+  constexpr bool kKept = kGroups <= kKeptGroups;
+  extern __shared__ uint4 buffers[];  // kStages rows
   __shared__ Statistics parts[2][kStreamThreads / 32];
   const int packs = args.vocab / N;
   const int thread = static_cast<int>(threadIdx.x);
   const float seed = seed_of(args);
 
-  const auto fetch = [&](std::int64_t row, int buffer) {
+  const auto fetch = [&](std::int64_t row, int stage) {
     if (row < args.rows && is_target(args, args.targets[row])) {
       const auto* from = reinterpret_cast<const uint4*>(args.logits + row * args.vocab);
-      for (int p = thread; p < packs; p += kStreamThreads) copy_async16(buffers + buffer * packs + p, from + p);
+      for (int p = thread; p < packs; p += kStreamThreads) copy_async16(buffers + stage * packs + p, from + p);
     }
     commit_async();
   };
 
-  int buffer = 0;
-  fetch(blockIdx.x, buffer);
-  for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, buffer ^= 1) {
+  const auto stride = static_cast<std::int64_t>(gridDim.x);
+#pragma unroll
+  for (int s = 0; s < kStages - 1; ++s) fetch(blockIdx.x + s * stride, s);
+  int stage = 0;
+  int half = 0;
+  for (std::int64_t row = blockIdx.x; row < args.rows; row += stride) {
     const std::int32_t target = args.targets[row];
-    fetch(row + gridDim.x, buffer ^ 1);
-    wait_async<1>();
+    const int present = stage;
+    fetch(row + (kStages - 1) * stride, present == 0 ? kStages - 1 : present - 1);  // in place of the previous row
+    stage = present == kStages - 1 ? 0 : present + 1;
+    wait_async<kStages - 1>();
     T* logits = args.logits + row * args.vocab;
     if (!is_target(args, target)) {
       if (thread == 0) args.losses[row] = loss_without_target(target);
@@ -138,56 +146,65 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
       }
       continue;
     }
-    const auto* mine = reinterpret_cast<const Pack<T, N>*>(buffers + buffer * packs) + thread;
-    float powers[kStreamGroups][N];
+    const auto* mine = reinterpret_cast<const Pack<T, N>*>(buffers + present * packs) + thread;
+    float powers[kKept ? kGroups : 1][N];
     float max = -INFINITY;
 #pragma unroll
-    for (int g = 0; g < kStreamGroups; ++g) {
+    for (int g = 0; g < kGroups; ++g) {
       if (thread + g * kStreamThreads >= packs) continue;
-      unpack(mine[g * kStreamThreads], powers[g]);
+      float(&x)[N] = powers[kKept ? g : 0];
+      unpack(mine[g * kStreamThreads], x);
 #pragma unroll
-      for (int i = 0; i < N; ++i) max = fmaxf(max, powers[g][i]);
+      for (int i = 0; i < N; ++i) max = fmaxf(max, x[i]);
     }
     float sum = 0.0F;
 #pragma unroll
-    for (int g = 0; g < kStreamGroups; ++g) {
+    for (int g = 0; g < kGroups; ++g) {
       if (thread + g * kStreamThreads >= packs) continue;
+      float(&x)[N] = powers[kKept ? g : 0];
+      if constexpr (!kKept) unpack(mine[g * kStreamThreads], x);
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        powers[g][i] = exponential<T>(powers[g][i] - max);
-        sum += powers[g][i];
+        x[i] = exponential<T>(x[i] - max);
+        sum += x[i];
       }
     }
-    const Statistics statistics = block_statistics<T, kStreamThreads>({max, sum}, parts[buffer]);
+    const Statistics statistics = block_statistics<T, kStreamThreads>({max, sum}, parts[half]);
+    half ^= 1;
     const int target_pack = target / N;
     if (target_pack % kStreamThreads == thread) {
-      const T logit = reinterpret_cast<const T*>(buffers + buffer * packs)[target];
+      const T logit = reinterpret_cast<const T*>(buffers + present * packs)[target];
       args.losses[row] = logf(statistics.sum) + (statistics.max - to_float(logit));
     }
     if (args.forward_only) continue;
     const float factor = rescaled<T>({max, 1.0F}, statistics.max) * (seed / statistics.sum);
 #pragma unroll
-    for (int g = 0; g < kStreamGroups; ++g) {
+    for (int g = 0; g < kGroups; ++g) {
       const int p = thread + g * kStreamThreads;
       if (p >= packs) continue;
+      float(&x)[N] = powers[kKept ? g : 0];
+      if constexpr (!kKept) {
+        unpack(mine[g * kStreamThreads], x);
 #pragma unroll
-      for (int i = 0; i < N; ++i) powers[g][i] *= factor;
+        for (int i = 0; i < N; ++i) x[i] = exponential<T>(x[i] - max);
+      }
+#pragma unroll
+      for (int i = 0; i < N; ++i) x[i] *= factor;
       if (p == target_pack) {
 #pragma unroll
-        for (int i = 0; i < N; ++i) powers[g][i] -= i == target % N ? seed : 0.0F;
+        for (int i = 0; i < N; ++i) x[i] -= i == target % N ? seed : 0.0F;
       }
-      store<T, N>(logits + p * N, powers[g]);
+      store<T, N>(logits + p * N, x);
     }
   }
 }
 
 constexpr int kThreads = 512;
 
-/// A block a row, N logits at a time.
+/// One row, N logits at a time.
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
-  __shared__ Statistics parts[kThreads / 32];
-  const std::int64_t row = blockIdx.x;
+__device__ __forceinline__ void work_on_row(const Rows<T>& args, std::int64_t row,
+                                            Statistics (&parts)[2][kThreads / 32], int& half) {
   const std::int32_t target = args.targets[row];
   const int first = static_cast<int>(threadIdx.x) * N;
   T* logits = args.logits + row * args.vocab;
@@ -208,7 +225,8 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
 #pragma unroll
     for (int i = 0; i < N; ++i) statistics.sum += exponential<T>(x[i] - max);
   }
-  statistics = block_statistics<T, kThreads>(statistics, parts);
+  statistics = block_statistics<T, kThreads>(statistics, parts[half]);
+  half ^= 1;
   const float seed = seed_of(args);
   for (int c = first; c < args.vocab; c += kThreads * N) {
     float x[N];
@@ -217,29 +235,54 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
   }
 }
 
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads) rows_kernel(const Rows<T> args) {
+  __shared__ Statistics parts[2][kThreads / 32];
+  int half = 0;
+  for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x) work_on_row<T, N>(args, row, parts, half);
+}
+
+template <typename T, int kGroups, int kStages>
+void launch_streamed(const Rows<T>& rows, const Launch& launch) {
+  const auto kernel = streamed_rows_kernel<T, kGroups, kStages>;
+  const auto shared = kStages * rows.vocab * static_cast<int>(sizeof(T));
+  LLAMA_ZERO_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
+  kernel<<<static_cast<unsigned>(launch.multiprocessors), kStreamThreads, shared, launch.stream>>>(rows);
+}
+
+/// Blocks of rows_kernel at a time: what the GPU holds, but few enough that their rows stay in kRowsInCache bytes.
+template <typename T>
+unsigned row_blocks(const Rows<T>& rows, const Launch& launch) {
+  constexpr std::int64_t kRowsInCache = 32 << 20;
+  const auto row_bytes = static_cast<std::int64_t>(sizeof(T)) * rows.vocab;
+  const std::int64_t most = std::int64_t{launch.multiprocessors} * (2048 / kThreads);
+  const std::int64_t cached = std::max<std::int64_t>(kRowsInCache / row_bytes, launch.multiprocessors);
+  return static_cast<unsigned>(std::min({rows.rows, most, cached}));
+}
+
 template <typename T>
 void launch_rows(const Rows<T>& rows, const Launch& launch) {
   constexpr int N = kPackOf<T>;
   const bool vectorised = rows.vocab % N == 0 && aligned16(rows.logits);
-  const std::size_t two_rows = 2 * static_cast<std::size_t>(rows.vocab) * sizeof(T);
-  constexpr std::size_t kStaticShared = 1024;  // of streamed_rows_kernel, rounded up
   if constexpr (sizeof(T) == 2) {
+    constexpr std::size_t kStaticShared = 1024;  // of streamed_rows_kernel, rounded up
+    const std::size_t stages =
+        (launch.shared_memory_block - kStaticShared) / (static_cast<std::size_t>(rows.vocab) * sizeof(T));
     // Short rows and few of them are no work for blocks of 1,024 threads.
-    const bool streamed = vectorised && rows.vocab >= 8 * kStreamThreads &&
-                          rows.vocab <= kStreamGroups * N * kStreamThreads && rows.rows >= launch.multiprocessors &&
-                          two_rows + kStaticShared <= launch.shared_memory_block;
-    if (streamed) {
-      LLAMA_ZERO_CUDA(cudaFuncSetAttribute(streamed_rows_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                           static_cast<int>(two_rows)));
-      const auto blocks = static_cast<unsigned>(launch.multiprocessors);
-      streamed_rows_kernel<T><<<blocks, kStreamThreads, two_rows, launch.stream>>>(rows);
-      return;
+    const bool streamed = vectorised && rows.vocab >= 8 * kStreamThreads && rows.rows >= launch.multiprocessors;
+    if (streamed && rows.vocab <= kKeptGroups * N * kStreamThreads && stages >= 2) {
+      if (stages >= 3) return launch_streamed<T, kKeptGroups, 3>(rows, launch);
+      return launch_streamed<T, kKeptGroups, 2>(rows, launch);
+    }
+    constexpr int kMostGroups = 2 * kKeptGroups;
+    if (streamed && rows.vocab <= kMostGroups * N * kStreamThreads && stages >= 2) {
+      return launch_streamed<T, kMostGroups, 2>(rows, launch);
     }
   }
   if (vectorised) {
-    rows_kernel<T, N><<<static_cast<unsigned>(rows.rows), kThreads, 0, launch.stream>>>(rows);
+    rows_kernel<T, N><<<row_blocks(rows, launch), kThreads, 0, launch.stream>>>(rows);
   } else {
-    rows_kernel<T, 1><<<static_cast<unsigned>(rows.rows), kThreads, 0, launch.stream>>>(rows);
+    rows_kernel<T, 1><<<row_blocks(rows, launch), kThreads, 0, launch.stream>>>(rows);
   }
 }
 

@@ -12,16 +12,12 @@
 namespace llama_zero {
 namespace {
 
-cuda::AttentionPath path_of(CudaAttention attention) {
-  return attention == CudaAttention::kPlain ? cuda::AttentionPath::kPlain : cuda::AttentionPath::kAuto;
-}
-
 class CudaOps final : public Ops {
  public:
   CudaOps(std::optional<CudaProperties> properties, const CudaOpsOptions& options)
       : properties_(properties),
         gemm_(options.gemm_algorithms),
-        attentions_(cuda::attention_implementations(path_of(options.attention))) {}
+        attentions_(cuda::attention_implementations(options.attention)) {}
 
   void embedding_forward(const EmbeddingForward& args, Stream& stream) override { checked_run(args, stream); }
   void embedding_backward(const EmbeddingBackward& args, Stream& stream) override { checked_run(args, stream); }
@@ -61,6 +57,9 @@ class CudaOps final : public Ops {
   void sum_of_squares(const SumOfSquares& args, Stream& stream) override { checked_run(args, stream); }
   void advance_step(const AdvanceStep& args, Stream& stream) override { checked_run(args, stream); }
   void adamw(const AdamW& args, Stream& stream) override { checked_run(args, stream); }
+  void lion(const Lion& args, Stream& stream) override { checked_run(args, stream); }
+  void adagrad(const Adagrad& args, Stream& stream) override { checked_run(args, stream); }
+  void sgd(const Sgd& args, Stream& stream) override { checked_run(args, stream); }
 
   std::size_t workspace_bytes(const EmbeddingBackward& args) const override { return cuda::workspace_bytes(args); }
   std::size_t workspace_bytes(const RmsNormBackward& args) const override { return cuda::workspace_bytes(args); }
@@ -74,6 +73,7 @@ class CudaOps final : public Ops {
     return attention_for(args).workspace_bytes(args);
   }
   std::size_t workspace_bytes(const AttentionDecode&) const override { return 0; }
+  std::size_t workspace_bytes(const SumOfSquares& args) const override { return cuda::workspace_bytes(args); }
 
   cuda::GemmAlgorithms algorithms() const { return gemm_.algorithms(); }
 
@@ -89,7 +89,7 @@ class CudaOps final : public Ops {
     require(stream.handle() != nullptr, "CUDA: the stream belongs to another device");
     make_current(*properties_);
     return {static_cast<cudaStream_t>(stream.handle()), workspace_, properties_->multiprocessors,
-            properties_->shared_memory_block};
+            properties_->shared_memory_block, properties_->compute_capability};
   }
 
   template <typename Args>

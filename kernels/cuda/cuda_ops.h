@@ -38,7 +38,6 @@ struct CudaOpsOptions {
 /// vocabulary or a position outside the table gives NaN, and a target outside it a NaN loss.
 /// linear_backward_* with `accumulate` into 16 bits: some of cuBLASLt's kernels round the product to 16 bits before
 /// they add the old content, where the contract rounds the sum alone; into fp32 the sum is exact to fp32.
-/// sum_of_squares needs some workspace too (at least 4 KiB; it takes as much as there is).
 std::unique_ptr<Ops> make_cuda_ops(const Device& device, const CudaOpsOptions& options = {});
 
 /// Answers workspace_bytes as make_cuda_ops's object would on any GPU; needs none. Its ops throw Error.

@@ -1,5 +1,6 @@
 // Embedding lookup, and its gradient without atomics on floats: positions are sorted by token with integer counters,
-// then each row of the table sums its positions in ascending order.
+// then each row of the table sums its positions in ascending order. Most rows have no position: the launches that sort,
+// too small to fill the GPU, clear those rows beside their own work.
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
@@ -52,10 +53,34 @@ __device__ __forceinline__ std::int32_t inclusive_warp_scan(std::int32_t x, int 
   return x;
 }
 
-/// start[v] = sum of counts before v, v in [0, vocab_size]; counts become cursors, starting there too. One block, a
-/// contiguous share for each warp.
+/// Rows [first, last) of the table of which those without a position become zero; a launch's blocks beyond its own
+/// share them.
+struct EmptyRows {
+  unsigned char* table;
+  const std::int32_t* counts;
+  std::int64_t first, last, row_bytes;
+  bool vectorised;  ///< rows are whole 16-byte accesses
+
+  __device__ void clear(int block, int blocks) const {
+    for (std::int64_t row = first + block; row < last; row += blocks) {
+      if (counts[row] > 0) continue;
+      unsigned char* to = table + row * row_bytes;
+      if (vectorised) {
+        for (std::int64_t i = 16 * threadIdx.x; i < row_bytes; i += 16 * blockDim.x) {
+          *reinterpret_cast<uint4*>(to + i) = uint4{0, 0, 0, 0};
+        }
+      } else {
+        for (std::int64_t i = threadIdx.x; i < row_bytes; i += blockDim.x) to[i] = 0;
+      }
+    }
+  }
+};
+
+/// start[v] = cursors[v] = sum of counts before v, v in [0, vocab_size]. One block, a contiguous share for each warp.
 __global__ void __launch_bounds__(kScanThreads)
-    scan_counts_kernel(std::int32_t* counts, std::int64_t vocab_size, std::int32_t* start) {
+    scan_counts_kernel(const std::int32_t* counts, std::int64_t vocab_size, std::int32_t* start, std::int32_t* cursors,
+                       const EmptyRows empty) {
+  if (blockIdx.x > 0) return empty.clear(static_cast<int>(blockIdx.x) - 1, static_cast<int>(gridDim.x) - 1);
   constexpr int kWarps = kScanThreads / 32;
   static_assert(kWarps == 32, "one warp scans the warps' totals");
   __shared__ std::int32_t totals[kWarps];
@@ -80,50 +105,66 @@ __global__ void __launch_bounds__(kScanThreads)
     const std::int32_t inclusive = inclusive_warp_scan(count, lane);
     if (v < last) {
       start[v] = position + inclusive - count;
-      counts[v] = position + inclusive - count;
+      cursors[v] = position + inclusive - count;
     }
     position += __shfl_sync(kAllLanes, inclusive, 31);
   }
   if (threadIdx.x == 0) start[vocab_size] = totals[kWarps - 1];
 }
 
-/// Puts every position into its token's range, in whatever order the atomics give.
+/// Puts every position into its token's range, in whatever order the atomics give. The first `own` blocks.
 __global__ void __launch_bounds__(kThreads)
     scatter_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
-                             std::int32_t* cursors, std::int32_t* unsorted) {
-  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+                             std::int32_t* cursors, std::int32_t* unsorted, int own, const EmptyRows empty) {
+  const int block = static_cast<int>(blockIdx.x);
+  if (block >= own) return empty.clear(block - own, static_cast<int>(gridDim.x) - own);
+  const std::int64_t t = static_cast<std::int64_t>(block) * kThreads + threadIdx.x;
   if (t < count && in_vocabulary(tokens[t], vocab_size)) {
     unsorted[atomicAdd(cursors + tokens[t], 1)] = static_cast<std::int32_t>(t);
   }
 }
 
-/// Sorts inside each range, a warp a position: its place is the number of smaller ones, whatever the order was.
+/// A place among the sorted positions.
+struct Place {
+  std::int32_t position;
+  std::int32_t token;
+  std::int32_t end;  ///< of the token's places, in the first of them; else 0
+};
+
+/// Sorts inside each range, a warp a position: its place is the number of smaller ones, whatever the order was. The
+/// first `own` blocks.
 __global__ void __launch_bounds__(kThreads)
     rank_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
-                          const std::int32_t* start, const std::int32_t* unsorted, std::int32_t* sorted) {
-  const std::int64_t t = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
+                          const std::int32_t* start, const std::int32_t* unsorted, Place* sorted, int own,
+                          const EmptyRows empty) {
+  const int block = static_cast<int>(blockIdx.x);
+  if (block >= own) return empty.clear(block - own, static_cast<int>(gridDim.x) - own);
+  const std::int64_t t = (static_cast<std::int64_t>(block) * kThreads + threadIdx.x) / 32;
   if (t >= count || !in_vocabulary(tokens[t], vocab_size)) return;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::int32_t first = start[tokens[t]];
-  const std::int32_t last = start[tokens[t] + 1];
+  const std::int32_t token = tokens[t];
+  const std::int32_t first = start[token];
+  const std::int32_t last = start[token + 1];
   unsigned smaller = 0;
 #pragma unroll 4
   for (std::int32_t i = first + lane; i < last; i += 32) smaller += unsorted[i] < t ? 1 : 0;
   smaller = __reduce_add_sync(kAllLanes, smaller);
-  if (lane == 0) sorted[first + static_cast<std::int32_t>(smaller)] = static_cast<std::int32_t>(t);
+  if (lane == 0) {
+    sorted[first + static_cast<std::int32_t>(smaller)] = {static_cast<std::int32_t>(t), token, smaller == 0 ? last : 0};
+  }
 }
 
 /// The sum over positions [first, last) of N columns, in order; rows of grad_output are loaded eight ahead of the
 /// additions.
 template <typename G, int N>
-__device__ __forceinline__ void sum_positions(const G* columns, const std::int32_t* sorted, std::int32_t first,
+__device__ __forceinline__ void sum_positions(const G* columns, const Place* sorted, std::int32_t first,
                                               std::int32_t last, std::int64_t hidden_size, float (&total)[N]) {
   constexpr int kAhead = 8;
   std::int32_t i = first;
   for (; i + kAhead <= last; i += kAhead) {
     Pack<G, N> rows[kAhead];
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) rows[a] = load_pack<G, N>(columns + sorted[i + a] * hidden_size);
+    for (int a = 0; a < kAhead; ++a) rows[a] = load_pack<G, N>(columns + sorted[i + a].position * hidden_size);
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       float x[N];
@@ -134,80 +175,86 @@ __device__ __forceinline__ void sum_positions(const G* columns, const std::int32
   }
   for (; i < last; ++i) {
     float x[N];
-    load<G, N>(columns + sorted[i] * hidden_size, x);
+    load<G, N>(columns + sorted[i].position * hidden_size, x);
 #pragma unroll
     for (int c = 0; c < N; ++c) total[c] += x[c];
   }
 }
 
-constexpr int kRowsPerBlock = 8;
-
-/// A thread: N columns of eight rows of the table, whose ranges are read at once. The rows lie a stride apart, since
-/// frequent tokens are often neighbours.
+/// A block: some columns of the row whose places begin at the block's; a thread N columns. `places`: how many there
+/// are.
 template <typename G, typename D, int N>
 __global__ void __launch_bounds__(kThreads, 4)
-    sum_rows_kernel(const G* grad_output, const std::int32_t* start, const std::int32_t* sorted, D* grad_table,
-                    std::int64_t hidden_size, std::int64_t vocab_size, bool accumulate) {
+    sum_rows_kernel(const G* grad_output, const std::int32_t* places, const Place* sorted, D* grad_table,
+                    std::int64_t hidden_size, bool accumulate) {
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * N;
-  if (column >= hidden_size) return;
-  std::int32_t first[kRowsPerBlock];
-  std::int32_t last[kRowsPerBlock];
+  const auto first = static_cast<std::int32_t>(blockIdx.x);
+  if (column >= hidden_size || first >= *places) return;
+  const Place place = sorted[first];
+  if (place.end == 0) return;
+  float total[N] = {};
+  sum_positions<G, N>(grad_output + column, sorted, first, place.end, hidden_size, total);
+  D* to = grad_table + place.token * hidden_size + column;
+  if (accumulate) {
+    float old[N];
+    load<D, N>(to, old);
 #pragma unroll
-  for (int r = 0; r < kRowsPerBlock; ++r) {
-    const std::int64_t row = blockIdx.x + static_cast<std::int64_t>(r) * gridDim.x;
-    first[r] = row < vocab_size ? start[row] : 0;
-    last[r] = row < vocab_size ? start[row + 1] : 0;
+    for (int c = 0; c < N; ++c) total[c] += old[c];
   }
-#pragma unroll
-  for (int r = 0; r < kRowsPerBlock; ++r) {
-    const std::int64_t row = blockIdx.x + static_cast<std::int64_t>(r) * gridDim.x;
-    if (row >= vocab_size || (accumulate && first[r] == last[r])) continue;
-    float total[N] = {};
-    if (first[r] < last[r]) sum_positions<G, N>(grad_output + column, sorted, first[r], last[r], hidden_size, total);
-    D* to = grad_table + row * hidden_size + column;
-    if (accumulate) {
-      float old[N];
-      load<D, N>(to, old);
-#pragma unroll
-      for (int c = 0; c < N; ++c) total[c] += old[c];
-    }
-    store<D, N>(to, total);
-  }
+  store<D, N>(to, total);
 }
 
 struct Sorted {
-  const std::int32_t* start;
-  const std::int32_t* positions;
+  const std::int32_t* places;  ///< how many
+  const Place* sorted;
 };
 
+/// Sorts the positions, and clears the rows of grad_table without any unless the sums are to be added.
 Sorted sort_positions(const EmbeddingBackward& args, const Launch& launch) {
   const std::int64_t count = args.tokens_count;
   const std::int64_t vocab = args.vocab_size;
   Scratch scratch("embedding_backward", launch.workspace, workspace_bytes(args));
+  auto* counts = scratch.take<std::int32_t>(vocab);
   auto* cursors = scratch.take<std::int32_t>(vocab);
   auto* start = scratch.take<std::int32_t>(vocab + 1);
   auto* unsorted = scratch.take<std::int32_t>(count);
-  auto* sorted = scratch.take<std::int32_t>(count);
+  auto* sorted = scratch.take<Place>(count);
   const auto* tokens = pointer<std::int32_t>(args.tokens);
-  const auto blocks = static_cast<unsigned>(ceil_div(count, kThreads));
-  LLAMA_ZERO_CUDA(cudaMemsetAsync(cursors, 0, static_cast<std::size_t>(vocab) * sizeof(std::int32_t), launch.stream));
-  if (blocks > 0) count_tokens_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors);
-  scan_counts_kernel<<<1, kScanThreads, 0, launch.stream>>>(cursors, vocab, start);
-  if (blocks > 0) {
-    scatter_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors, unsorted);
-    rank_positions_kernel<<<static_cast<unsigned>(ceil_div(count, kThreads / 32)), kThreads, 0, launch.stream>>>(
-        tokens, count, vocab, start, unsorted, sorted);
+  const auto row_bytes = static_cast<std::int64_t>(size_of(args.grad_table.dtype())) * args.hidden_size;
+  // A third of the rows for each launch, by blocks enough to fill the GPU.
+  const auto empty = [&](int third) {
+    return EmptyRows{pointer<unsigned char>(args.grad_table),
+                     counts,
+                     vocab * third / 3,
+                     vocab * (third + 1) / 3,
+                     row_bytes,
+                     row_bytes % kAccessBytes == 0 && aligned16(args.grad_table.raw())};
+  };
+  const int clearing = args.accumulate ? 0 : 2 * launch.multiprocessors;
+  const int per_position = static_cast<int>(ceil_div(count, kThreads));
+  const int per_warp = static_cast<int>(ceil_div(count, kThreads / 32));
+  const auto grid = [](int own, int others) { return static_cast<unsigned>(own + others); };
+  LLAMA_ZERO_CUDA(cudaMemsetAsync(counts, 0, static_cast<std::size_t>(vocab) * sizeof(std::int32_t), launch.stream));
+  if (count > 0)
+    count_tokens_kernel<<<grid(per_position, 0), kThreads, 0, launch.stream>>>(tokens, count, vocab, counts);
+  scan_counts_kernel<<<grid(1, clearing), kScanThreads, 0, launch.stream>>>(counts, vocab, start, cursors, empty(0));
+  if (count + clearing > 0) {
+    scatter_positions_kernel<<<grid(per_position, 4 * clearing), kThreads, 0, launch.stream>>>(
+        tokens, count, vocab, cursors, unsorted, per_position, empty(1));
+    rank_positions_kernel<<<grid(per_warp, 4 * clearing), kThreads, 0, launch.stream>>>(
+        tokens, count, vocab, start, unsorted, sorted, per_warp, empty(2));
   }
-  return {start, sorted};
+  return {start + vocab, sorted};
 }
 
 template <typename G, typename D, int N>
 void sum_rows(const EmbeddingBackward& args, const Sorted& sorted, const Launch& launch) {
-  const dim3 blocks(static_cast<unsigned>(ceil_div(args.vocab_size, kRowsPerBlock)),
+  if (args.tokens_count == 0) return;
+  const dim3 blocks(static_cast<unsigned>(args.tokens_count),
                     static_cast<unsigned>(ceil_div(args.hidden_size, kThreads * N)));
-  sum_rows_kernel<G, D, N><<<blocks, kThreads, 0, launch.stream>>>(pointer<G>(args.grad_output), sorted.start,
-                                                                   sorted.positions, pointer<D>(args.grad_table),
-                                                                   args.hidden_size, args.vocab_size, args.accumulate);
+  sum_rows_kernel<G, D, N><<<blocks, kThreads, 0, launch.stream>>>(pointer<G>(args.grad_output), sorted.places,
+                                                                   sorted.sorted, pointer<D>(args.grad_table),
+                                                                   args.hidden_size, args.accumulate);
 }
 
 template <typename Unit>
@@ -220,8 +267,8 @@ void gather_rows(const EmbeddingForward& args, std::size_t row_bytes, const Laun
 }  // namespace
 
 std::size_t workspace_bytes(const EmbeddingBackward& args) {
-  return Scratch::bytes<std::int32_t>(args.vocab_size) + Scratch::bytes<std::int32_t>(args.vocab_size + 1) +
-         2 * Scratch::bytes<std::int32_t>(args.tokens_count);
+  return 2 * Scratch::bytes<std::int32_t>(args.vocab_size) + Scratch::bytes<std::int32_t>(args.vocab_size + 1) +
+         Scratch::bytes<std::int32_t>(args.tokens_count) + Scratch::bytes<Place>(args.tokens_count);
 }
 
 void run(const EmbeddingForward& args, const Launch& launch) {

@@ -23,7 +23,6 @@ void run(const Cast& args, const Launch& launch);
 void run(const Add& args, const Launch& launch);
 void run(const Fill& args, const Launch& launch);
 void run(const ReducePieces& args, const Launch& launch);
-/// Keeps segment sums in the workspace, as many at a time as fit; needs kNormWorkspaceBytes of it at least.
 void run(const SumOfSquares& args, const Launch& launch);
 void run(const AdvanceStep& args, const Launch& launch);
 void run(const AdamW& args, const Launch& launch);
@@ -31,10 +30,9 @@ void run(const Lion& args, const Launch& launch);
 void run(const Adagrad& args, const Launch& launch);
 void run(const Sgd& args, const Launch& launch);
 
-inline constexpr std::size_t kNormWorkspaceBytes = 4096;
-
 /// Bytes of workspace that run() needs, on any GPU.
 std::size_t workspace_bytes(const EmbeddingBackward& args);
 std::size_t workspace_bytes(const RmsNormBackward& args);
+std::size_t workspace_bytes(const SumOfSquares& args);
 
 }  // namespace llama_zero::cuda

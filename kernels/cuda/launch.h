@@ -19,6 +19,7 @@ struct Launch {
   View workspace;  ///< scratch, u8
   int multiprocessors = 0;
   std::size_t shared_memory_block = 0;  ///< bytes of shared memory a block may ask for
+  int compute_capability = 0;           ///< 80, 90, ...
 };
 
 /// Throws Error naming `op` when its launch failed.

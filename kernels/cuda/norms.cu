@@ -1,6 +1,4 @@
 // Sum of squares by the layout rule, and the sum of losses. Built with -fmad=false: bit-identical to the CPU.
-#include <algorithm>
-
 #include "kernels/cuda/block.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
@@ -75,55 +73,89 @@ __global__ void __launch_bounds__(kSegmentThreads)
   if (lane == 0) sums[segment] = {squares, bad};
 }
 
-constexpr int kOrderedThreads = 1024;
+/// What a group of segments, or of groups, adds up to.
+struct GroupSum {
+  double squares;
+  unsigned long long not_finite;
+};
 
-/// result (+)= the segments, in order, in fp64: the other threads bring the numbers into shared memory, thread 0 adds.
-__global__ void __launch_bounds__(kOrderedThreads)
-    add_segments_kernel(const SegmentSum* sums, std::int64_t segments, double* result, bool accumulate) {
-  __shared__ double squares[2][kOrderedThreads];
+constexpr int kGroupThreads = static_cast<int>(kNormGroup);
+
+/// A block a group: its segment sums are brought into shared memory at once, and thread 0 adds them in order.
+__global__ void __launch_bounds__(kGroupThreads)
+    group_sums_kernel(const SegmentSum* sums, std::int64_t segments, GroupSum* groups) {
+  __shared__ double squares[kGroupThreads];
   __shared__ unsigned long long bad;
   const int thread = static_cast<int>(threadIdx.x);
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kNormGroup;
   if (thread == 0) bad = 0;
-  double total = thread == 0 && accumulate ? result[0] : 0.0;
-  unsigned long long my_bad = 0;
-  int buffer = 0;
-  for (std::int64_t start = 0; start < segments; start += kOrderedThreads, buffer ^= 1) {
-    const std::int64_t segment = start + thread;
-    const SegmentSum sum = segment < segments ? sums[segment] : SegmentSum{0.0F, 0};
-    squares[buffer][thread] = static_cast<double>(sum.squares);
-    my_bad += static_cast<unsigned long long>(sum.not_finite);
-    __syncthreads();
-    if (thread == 0) {  // the others go on to fill the other buffer
-      const int here = static_cast<int>(segments - start < kOrderedThreads ? segments - start : kOrderedThreads);
-#pragma unroll 16
-      for (int i = 0; i < here; ++i) total += squares[buffer][i];
-    }
+  __syncthreads();
+  if (first + thread < segments) {
+    const SegmentSum sum = sums[first + thread];
+    squares[thread] = static_cast<double>(sum.squares);
+    // Integers: any order gives the same.
+    if (sum.not_finite > 0) atomicAdd(&bad, static_cast<unsigned long long>(sum.not_finite));
   }
   __syncthreads();
-  atomicAdd(&bad, my_bad);  // integers: any order gives the same
+  if (thread != 0) return;
+  const int here = static_cast<int>(min(kNormGroup, segments - first));
+  double total = 0.0;
+#pragma unroll 16
+  for (int i = 0; i < here; ++i) total += squares[i];
+  groups[blockIdx.x] = {total, bad};
+}
+
+constexpr int kOrderedThreads = 1024;
+
+/// Adds `values[i]`, i < count, in order to `total`; all threads must call it, thread 0 returns the sum. The others
+/// bring the numbers into shared memory, two buffers by turns.
+template <typename Load>
+__device__ __forceinline__ double ordered_sum(double total, std::int64_t count, const Load& load) {
+  __shared__ double chunk[2][kOrderedThreads];
+  const int thread = static_cast<int>(threadIdx.x);
+  int buffer = 0;
+  for (std::int64_t start = 0; start < count; start += kOrderedThreads, buffer ^= 1) {
+    if (start + thread < count) chunk[buffer][thread] = load(start + thread);
+    __syncthreads();
+    if (thread == 0) {
+      const int here = static_cast<int>(min(static_cast<std::int64_t>(kOrderedThreads), count - start));
+#pragma unroll 16
+      for (int i = 0; i < here; ++i) total += chunk[buffer][i];
+    }
+  }
+  return total;
+}
+
+__global__ void __launch_bounds__(kOrderedThreads)
+    add_groups_kernel(const GroupSum* groups, std::int64_t count, double* result, bool accumulate) {
+  __shared__ unsigned long long bad;
+  if (threadIdx.x == 0) bad = 0;
+  unsigned long long my_bad = 0;
+  for (std::int64_t g = threadIdx.x; g < count; g += kOrderedThreads) my_bad += groups[g].not_finite;
+  const double total =
+      ordered_sum(accumulate ? result[0] : 0.0, count, [&](std::int64_t g) { return groups[g].squares; });
   __syncthreads();
-  if (thread == 0) {
+  if (my_bad > 0) atomicAdd(&bad, my_bad);
+  __syncthreads();
+  if (threadIdx.x == 0) {
     result[0] = total;
     result[1] = (accumulate ? result[1] : 0.0) + static_cast<double>(bad);
   }
 }
 
+/// A thread a group of losses.
 __global__ void __launch_bounds__(kOrderedThreads)
     sum_losses_kernel(const float* values, std::int64_t count, double* total, bool accumulate) {
-  __shared__ double chunk[2][kOrderedThreads];
-  const int thread = static_cast<int>(threadIdx.x);
-  double sum = thread == 0 && accumulate ? *total : 0.0;
-  int buffer = 0;
-  for (std::int64_t start = 0; start < count; start += kOrderedThreads, buffer ^= 1) {
-    if (start + thread < count) chunk[buffer][thread] = static_cast<double>(values[start + thread]);
-    __syncthreads();
-    if (thread == 0) {
-      const int here = static_cast<int>(count - start < kOrderedThreads ? count - start : kOrderedThreads);
+  const std::int64_t groups = (count + kLossGroup - 1) / kLossGroup;
+  const double sum = ordered_sum(accumulate ? *total : 0.0, groups, [&](std::int64_t g) {
+    const float* group = values + g * kLossGroup;
+    const int here = static_cast<int>(min(kLossGroup, count - g * kLossGroup));
+    double group_sum = 0.0;
 #pragma unroll 16
-      for (int i = 0; i < here; ++i) sum += chunk[buffer][i];
-    }
-  }
-  if (thread == 0) *total = sum;
+    for (int i = 0; i < here; ++i) group_sum += static_cast<double>(group[i]);
+    return group_sum;
+  });
+  if (threadIdx.x == 0) *total = sum;
 }
 
 }  // namespace
@@ -136,36 +168,31 @@ void run(const SumLosses& args, const Launch& launch) {
   check_launch("sum_losses");
 }
 
+std::size_t workspace_bytes(const SumOfSquares& args) {
+  const std::int64_t segments = ceil_div(args.values.numel(), kNormSegment);
+  return Scratch::bytes<SegmentSum>(segments) + Scratch::bytes<GroupSum>(ceil_div(segments, kNormGroup));
+}
+
 void run(const SumOfSquares& args, const Launch& launch) {
   constexpr const char* kOp = "sum_of_squares";
   const std::int64_t count = args.values.numel();
   const std::int64_t segments = ceil_div(count, kNormSegment);
-  require(launch.workspace.bytes() >= kNormWorkspaceBytes, "{}: workspace has {} bytes, needs {}", kOp,
-          launch.workspace.bytes(), kNormWorkspaceBytes);
-  const std::int64_t batch = std::min<std::int64_t>(
-      std::max<std::int64_t>(segments, 1), static_cast<std::int64_t>(launch.workspace.bytes() / sizeof(SegmentSum)));
-  auto* sums = pointer<SegmentSum>(launch.workspace);
-  auto* result = pointer<double>(args.result);
-  std::int64_t first = 0;
-  do {  // at least once, so that an empty view still writes zeros
-    const std::int64_t here = std::min(batch, segments - first);
-    if (here > 0) {
-      const auto blocks = static_cast<unsigned>(ceil_div(here, kSegmentThreads / 32));
-      const std::int64_t offset = first * kNormSegment;
-      with_storage(kOp, args.values.dtype(), [&]<typename T>(T) {
-        const T* values = pointer<T>(args.values) + offset;
-        if (aligned16(values)) {
-          segment_sums_kernel<T, true>
-              <<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count - offset, here, sums);
-        } else {
-          segment_sums_kernel<T, false>
-              <<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count - offset, here, sums);
-        }
-      });
-    }
-    add_segments_kernel<<<1, kOrderedThreads, 0, launch.stream>>>(sums, here, result, args.accumulate || first > 0);
-    first += here;
-  } while (first < segments);
+  const std::int64_t groups = ceil_div(segments, kNormGroup);
+  Scratch scratch(kOp, launch.workspace, workspace_bytes(args));
+  auto* sums = scratch.take<SegmentSum>(segments);
+  auto* group_sums = scratch.take<GroupSum>(groups);
+  if (segments > 0) {
+    const auto blocks = static_cast<unsigned>(ceil_div(segments, kSegmentThreads / 32));
+    with_storage(kOp, args.values.dtype(), [&]<typename T>(T) {
+      const T* values = pointer<T>(args.values);
+      const auto kernel = aligned16(values) ? segment_sums_kernel<T, true> : segment_sums_kernel<T, false>;
+      kernel<<<blocks, kSegmentThreads, 0, launch.stream>>>(values, count, segments, sums);
+    });
+    group_sums_kernel<<<static_cast<unsigned>(groups), kGroupThreads, 0, launch.stream>>>(sums, segments, group_sums);
+  }
+  // An empty view still writes zeros.
+  add_groups_kernel<<<1, kOrderedThreads, 0, launch.stream>>>(group_sums, groups, pointer<double>(args.result),
+                                                              args.accumulate);
   check_launch(kOp);
 }
 

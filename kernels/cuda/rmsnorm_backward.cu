@@ -34,17 +34,16 @@ struct Rows {
   int hidden;
 };
 
-constexpr int kStages = 3;  // rows under way: one being worked on, two on their way
-
-/// Shared memory of rows_kernel: kStages rows of two or three tensors.
+/// Shared memory of rows_kernel: rows of two or three tensors.
 template <typename T>
-std::size_t stage_bytes(const Rows<T>& rows) {
+std::size_t stage_bytes(const Rows<T>& rows, int stages) {
   const int tensors = rows.grad_residual != nullptr ? 3 : 2;
-  return static_cast<std::size_t>(kStages * tensors * rows.hidden) * sizeof(T);
+  return static_cast<std::size_t>(stages * tensors * rows.hidden) * sizeof(T);
 }
 
-/// A thread works on the packs that it copied itself, so the only barrier is that of the sum over the row.
-template <typename T, int kThreads, int kPacks, bool kResidual>
+/// A thread works on the packs that it copied itself, so the only barrier is that of the sum over the row. kStages rows
+/// are under way: one being worked on, the others on their way.
+template <typename T, int kThreads, int kPacks, int kStages, bool kResidual>
 __global__ void __launch_bounds__(kThreads, kThreads* kPacks <= 512 ? 2 : 1) rows_kernel(const Rows<T> args) {
   constexpr int N = kPackOf<T>;
   constexpr int kTensors = kResidual ? 3 : 2;
@@ -194,11 +193,11 @@ __global__ void __launch_bounds__(32 * kStrata)
   grad_weight[column] = from_float<D>(total);
 }
 
-template <typename T, int kThreads, int kPacks>
+template <typename T, int kThreads, int kPacks, int kStages>
 void launch_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
-  const auto kernel =
-      rows.grad_residual != nullptr ? rows_kernel<T, kThreads, kPacks, true> : rows_kernel<T, kThreads, kPacks, false>;
-  const std::size_t shared = stage_bytes(rows);
+  const auto kernel = rows.grad_residual != nullptr ? rows_kernel<T, kThreads, kPacks, kStages, true>
+                                                    : rows_kernel<T, kThreads, kPacks, kStages, false>;
+  const std::size_t shared = stage_bytes(rows, kStages);
   LLAMA_ZERO_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   kernel<<<blocks, kThreads, shared, launch.stream>>>(rows);
 }
@@ -206,20 +205,15 @@ void launch_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
 template <typename T>
 void walk_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
   const int packs = rows.hidden / kPackOf<T>;
-  const bool vectorised = rows.hidden % kPackOf<T> == 0 && packs <= 512 * 2 &&
-                          stage_bytes(rows) + 1024 <= launch.shared_memory_block &&
+  const bool vectorised = rows.hidden % kPackOf<T> == 0 &&
                           aligned16(rows.grad_output, rows.input, rows.weight, rows.grad_residual, rows.grad_input);
-  if (!vectorised) {
-    any_rows_kernel<T><<<blocks, kAnyThreads, 0, launch.stream>>>(rows);
-  } else if (packs <= 128) {
-    launch_rows<T, 128, 1>(rows, blocks, launch);
-  } else if (packs <= 256) {
-    launch_rows<T, 256, 1>(rows, blocks, launch);
-  } else if (packs <= 512) {
-    launch_rows<T, 512, 1>(rows, blocks, launch);
-  } else {
-    launch_rows<T, 512, 2>(rows, blocks, launch);
-  }
+  const auto fits = [&](int stages) { return stage_bytes(rows, stages) + 1024 <= launch.shared_memory_block; };
+  if (vectorised && packs <= 128 && fits(3)) return launch_rows<T, 128, 1, 3>(rows, blocks, launch);
+  if (vectorised && packs <= 256 && fits(3)) return launch_rows<T, 256, 1, 3>(rows, blocks, launch);
+  if (vectorised && packs <= 512 && fits(3)) return launch_rows<T, 512, 1, 3>(rows, blocks, launch);
+  if (vectorised && packs <= 1024 && fits(3)) return launch_rows<T, 512, 2, 3>(rows, blocks, launch);
+  if (vectorised && packs <= 2048 && fits(2)) return launch_rows<T, 1024, 2, 2>(rows, blocks, launch);
+  any_rows_kernel<T><<<blocks, kAnyThreads, 0, launch.stream>>>(rows);
 }
 
 }  // namespace

@@ -17,15 +17,20 @@ bool gpu_ready() {
 Gpu& Gpu::get() {
   // Never destroyed: the CUDA runtime may be gone before static objects are.
   static Gpu* const gpu = [] {
-    constexpr std::int64_t kWorkspaceBytes = std::int64_t{64} << 20U;
+    constexpr std::int64_t kWorkspaceBytes = std::int64_t{512} << 20U;
     auto* g = new Gpu;
     g->device = make_cuda_device(0);
     g->stream = g->device->create_stream("test");
     g->workspace = View(g->device->allocate(kWorkspaceBytes), kWorkspaceBytes, DType::kU8);
-    g->ops = make_cuda_ops(*g->device);
-    g->ops->set_workspace(g->workspace);
-    g->plain_ops = make_cuda_ops(*g->device, {.attention = CudaAttention::kPlain, .gemm_algorithms = {}});
-    g->plain_ops->set_workspace(g->workspace);
+    const auto with = [&](CudaAttention attention) {
+      auto ops = make_cuda_ops(*g->device, {.attention = attention, .gemm_algorithms = {}});
+      ops->set_workspace(g->workspace);
+      return ops;
+    };
+    g->ops = with(CudaAttention::kAuto);
+    g->plain_ops = with(CudaAttention::kPlain);
+    g->flash_ops = with(CudaAttention::kFlash);
+    if (cudnn_status().usable) g->cudnn_ops = with(CudaAttention::kCudnn);
     return g;
   }();
   return *gpu;

@@ -22,7 +22,9 @@ struct Gpu {
   std::unique_ptr<Device> device;
   std::unique_ptr<Stream> stream;
   std::unique_ptr<Ops> ops;        ///< CudaAttention::kAuto
-  std::unique_ptr<Ops> plain_ops;  ///< CudaAttention::kPlain
+  std::unique_ptr<Ops> plain_ops;  ///< kPlain
+  std::unique_ptr<Ops> flash_ops;  ///< kFlash
+  std::unique_ptr<Ops> cudnn_ops;  ///< kCudnn; null where cudnn_status() is not usable
   View workspace;
   static Gpu& get();
 };

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/ops.h"
 
@@ -36,11 +37,9 @@ class Attention {
   virtual void backward(const AttentionBackward& args, const Launch& launch) = 0;
 };
 
-/// kAuto: the first of attention_implementations() that supports the shape. kPlain: the plain kernels at any shape.
-enum class AttentionPath { kAuto, kPlain };
-
-/// All implementations, the preferred one first; the last supports everything that kernels/check.h lets pass.
-std::vector<std::unique_ptr<Attention>> attention_implementations(AttentionPath path);
+/// What serves `choice`, the preferred one first; the last supports everything that kernels/check.h lets pass. Throws
+/// Error for kCudnn where cudnn_status() is not usable.
+std::vector<std::unique_ptr<Attention>> attention_implementations(CudaAttention choice);
 
 /// fp32 arithmetic on the CUDA cores, tiles in shared memory; any dtype and head_dim.
 std::unique_ptr<Attention> make_plain_attention();

@@ -108,5 +108,17 @@ TEST_CASE("sum_losses adds in fp64, overwriting or accumulating") {
   CHECK(total[0] == 2.5);
 }
 
+TEST_CASE("sum_losses adds groups of 256 neighbours first, then the groups") {
+  Cpu cpu;
+  constexpr double kHuge = 9007199254740992.0;  // 2^53: one more is lost, two together are not
+  Tensor values = Tensor::of(DType::kF64, std::vector<double>(2 * kLossGroup, 0.0));
+  values.set(0, kHuge);
+  values.set(kLossGroup, 1.0);
+  values.set(kLossGroup + 1, 1.0);
+  Tensor total(DType::kF64, 1);
+  cpu.run(SumLosses{values, total, false});
+  CHECK(total[0] == kHuge + 2.0);
+}
+
 }  // namespace
 }  // namespace llama_zero

@@ -58,6 +58,7 @@ TEST_CASE("reduce_pieces may write over any of its pieces") {
 /// The layout rule of ops.h in plain loops.
 double layout_rule(const Tensor& values, double start) {
   double total = start;
+  double group = 0.0;
   for (std::int64_t segment = 0; segment < values.numel(); segment += kNormSegment) {
     std::vector<float> lanes(kNormLanes, 0.0F);
     const std::int64_t end = std::min(values.numel(), segment + kNormSegment);
@@ -69,7 +70,11 @@ double layout_rule(const Tensor& values, double start) {
     for (std::size_t width = kNormLanes / 2; width > 0; width /= 2) {
       for (std::size_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
     }
-    total += static_cast<double>(lanes[0]);
+    group += static_cast<double>(lanes[0]);
+    if ((segment / kNormSegment + 1) % kNormGroup == 0 || end == values.numel()) {
+      total += group;
+      group = 0.0;
+    }
   }
   return total;
 }

@@ -31,6 +31,7 @@ inline float made_weight(int unit, std::int64_t element) {
 /// Squares of one shard by the rule that kernels/ops.h states.
 inline double sum_of_squares(const std::vector<float>& values, double start) {
   double sum = start;
+  double group = 0.0;
   for (std::size_t segment = 0; segment < values.size(); segment += kNormSegment) {
     float lanes[kNormLanes] = {};
     const std::size_t end = std::min(values.size(), segment + kNormSegment);
@@ -41,7 +42,11 @@ inline double sum_of_squares(const std::vector<float>& values, double start) {
     for (std::int64_t width = kNormLanes / 2; width > 0; width /= 2) {
       for (std::int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
     }
-    sum += static_cast<double>(lanes[0]);
+    group += static_cast<double>(lanes[0]);
+    if ((segment / kNormSegment + 1) % kNormGroup == 0 || end == values.size()) {
+      sum += group;
+      group = 0.0;
+    }
   }
   return sum;
 }
