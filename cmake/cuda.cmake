@@ -90,9 +90,9 @@ if(cuda_bench_sources)
   set_target_properties(cuda_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endif()
 
-add_executable(flash_bench kernels/cuda/attention/bench/flash_bench.cpp)
-target_link_libraries(flash_bench PRIVATE lz_cuda CUDA::cudart_static)
-set_target_properties(flash_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+add_executable(attention_bench kernels/cuda/attention/bench/attention_bench.cpp)
+target_link_libraries(attention_bench PRIVATE lz_cuda CUDA::cudart_static)
+set_target_properties(attention_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 llama_zero_tests(gpu gpu lz_cuda)
 # One rank, and three under mpirun: collectives staged through host memory.

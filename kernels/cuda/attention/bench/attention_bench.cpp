@@ -1,9 +1,10 @@
-// Times attention on one GPU, forward and backward, in fp16: one JSON line a case. compare_flash.py runs it beside
-// PyTorch.
+// Times attention on one GPU, forward and backward, in fp16: attention_bench auto|flash|cudnn. One JSON line a case.
+// compare_attention.py runs it beside PyTorch.
 //
-// Cases: 16,384 tokens as documents of 512, 2048, 4096 and 8192 tokens, and 8,192 tokens of documents with the lengths
-// of Alpaca rows (lognormal, mean about 200, 22 to 512). 32 heads of 128 and of 64. Times are medians of 30 with CUDA
-// events after 3 warm-ups, on normal numbers; tensors are several times the size of the L2 cache.
+// Cases: 16,384 tokens as documents of 512, 2048, 4096 and 8192 tokens, and 8,192 and 16,384 tokens of documents with
+// the lengths of Alpaca rows (lognormal, mean about 200, 22 to 512). 32 heads of 128 and of 64, the last case with 8
+// key-value heads. Times are medians of 30 with CUDA events after 3 warm-ups, on normal numbers; tensors are several
+// times the size of the L2 cache.
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,7 +33,19 @@ constexpr int kWarmUps = 3;
 struct BenchCase {
   std::string name;
   std::vector<std::int32_t> lengths;
+  std::int64_t kv_heads = kHeads;
 };
+
+std::vector<std::int32_t> packed_lengths(std::int32_t tokens) {
+  std::vector<std::int32_t> lengths;
+  const CounterRng rng(11, 0);
+  for (std::uint64_t i = 0; tokens > 0; ++i) {
+    const double length = std::clamp(std::exp(5.27 + 0.55 * rng.normal(i)), 22.0, 512.0);
+    lengths.push_back(std::min(tokens, static_cast<std::int32_t>(length)));
+    tokens -= lengths.back();
+  }
+  return lengths;
+}
 
 std::vector<BenchCase> cases() {
   std::vector<BenchCase> all;
@@ -40,21 +54,18 @@ std::vector<BenchCase> cases() {
     all.push_back(
         {fmt::format("{} x {}", count, length), std::vector<std::int32_t>(static_cast<std::size_t>(count), length)});
   }
-  BenchCase packed{"packed", {}};
-  const CounterRng rng(11, 0);
-  std::int32_t left = 8192;
-  for (std::uint64_t i = 0; left > 0; ++i) {
-    const double length = std::clamp(std::exp(5.27 + 0.55 * rng.normal(i)), 22.0, 512.0);
-    packed.lengths.push_back(std::min(left, static_cast<std::int32_t>(length)));
-    left -= packed.lengths.back();
-  }
-  all.push_back(packed);
+  all.push_back({"packed 8k", packed_lengths(8192)});
+  all.push_back({"packed 16k", packed_lengths(16384)});
+  all.push_back({"packed GQA", packed_lengths(16384), 8});
   return all;
 }
 
 class GpuBench {
  public:
-  GpuBench() : device_(make_cuda_device(0)), stream_(device_->create_stream("bench")), ops_(make_cuda_ops(*device_)) {}
+  explicit GpuBench(CudaAttention attention)
+      : device_(make_cuda_device(0)),
+        stream_(device_->create_stream("bench")),
+        ops_(make_cuda_ops(*device_, {.attention = attention, .gemm_algorithms = {}})) {}
 
   std::string description() const { return device_->description(); }
 
@@ -66,16 +77,17 @@ class GpuBench {
       scores += 0.5 * static_cast<double>(length) * static_cast<double>(length);
     }
     const std::int64_t tokens = cu.back();
-    const View qkv = random(tokens * 3 * kHeads * head_dim, 1);
+    const View qkv = random(tokens * (kHeads + 2 * bench.kv_heads) * head_dim, 1);
     const View grad_output = random(tokens * kHeads * head_dim, 2);
     const View output = empty(DType::kF16, tokens * kHeads * head_dim);
     const View grad_qkv = empty(DType::kF16, qkv.numel());
     const View log_sum_exp = empty(DType::kF32, tokens * kHeads);
     const Documents documents{upload(cu), cu, *std::max_element(bench.lengths.begin(), bench.lengths.end()), tokens};
     const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
-    const AttentionForward forward{tokens, kHeads, kHeads, head_dim, scale, qkv, documents, output, log_sum_exp};
-    const AttentionBackward backward{tokens, kHeads, kHeads,      head_dim,  scale,   grad_output,
-                                     qkv,    output, log_sum_exp, documents, grad_qkv};
+    const AttentionForward forward{tokens, kHeads,    bench.kv_heads, head_dim,   scale,
+                                   qkv,    documents, output,         log_sum_exp};
+    const AttentionBackward backward{tokens, kHeads, bench.kv_heads, head_dim,  scale,   grad_output,
+                                     qkv,    output, log_sum_exp,    documents, grad_qkv};
     const auto workspace = std::max(ops_->workspace_bytes(forward), ops_->workspace_bytes(backward));
     ops_->set_workspace(empty(DType::kU8, static_cast<std::int64_t>(std::max<std::size_t>(workspace, 256))));
     const double flops = 4.0 * static_cast<double>(head_dim * kHeads) * scores;
@@ -84,9 +96,10 @@ class GpuBench {
     std::string lengths;
     for (const std::int32_t length : bench.lengths) lengths += (lengths.empty() ? "" : ", ") + std::to_string(length);
     fmt::print(
-        "{{\"case\": \"{}\", \"heads\": {}, \"head_dim\": {}, \"flops\": {:.6e}, \"forward_ms\": {:.4f}, "
+        "{{\"case\": \"{}\", \"heads\": {}, \"kv_heads\": {}, \"workspace\": {}, \"head_dim\": {}, \"flops\": {:.6e}, "
+        "\"forward_ms\": {:.4f}, "
         "\"backward_ms\": {:.4f}, \"lengths\": [{}]}}\n",
-        bench.name, kHeads, head_dim, flops, forward_ms, backward_ms, lengths);
+        bench.name, kHeads, bench.kv_heads, workspace, head_dim, flops, forward_ms, backward_ms, lengths);
     std::fflush(stdout);
     for (const View& view : taken_) device_->deallocate(view.raw(), view.bytes());
     taken_.clear();
@@ -147,15 +160,23 @@ class GpuBench {
 }  // namespace
 }  // namespace llama_zero
 
-int main() {
+int main(int argc, char** argv) {
+  using llama_zero::CudaAttention;
+  const std::map<std::string, CudaAttention> choices = {
+      {"auto", CudaAttention::kAuto}, {"flash", CudaAttention::kFlash}, {"cudnn", CudaAttention::kCudnn}};
+  const auto choice = choices.find(argc == 2 ? argv[1] : "");
+  if (choice == choices.end()) {
+    fmt::print(stderr, "usage: attention_bench auto|flash|cudnn\n");
+    return 2;
+  }
   try {
-    llama_zero::GpuBench bench;
-    fmt::print("# {}\n", bench.description());
+    llama_zero::GpuBench bench(choice->second);
+    fmt::print("# {}, {}\n", bench.description(), llama_zero::cudnn_status().text);
     for (const std::int64_t head_dim : {128, 64}) {
       for (const auto& bench_case : llama_zero::cases()) bench.run(bench_case, head_dim);
     }
   } catch (const std::exception& e) {
-    fmt::print(stderr, "flash_bench: {}\n", e.what());
+    fmt::print(stderr, "attention_bench: {}\n", e.what());
     return 1;
   }
   return 0;

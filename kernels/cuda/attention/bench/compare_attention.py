@@ -1,8 +1,8 @@
-"""Our attention beside PyTorch's FlashAttention-2, in one run on one GPU: python3 compare_flash.py path/to/flash_bench
+"""Our attention beside PyTorch's FlashAttention-2, in one run on one GPU: python3 compare_attention.py path/to/attention_bench
 
 Dense cases go through scaled_dot_product_attention with the FlashAttention backend, packed documents through the
-variable-length kernel behind it. Its backward adds to dQ with atomics; ours is deterministic. Rates count the unmasked
-half of the scores, and 2.5 forwards a backward. A ratio above 1 means that ours is faster.
+variable-length kernel behind it. Its backward adds to dQ with atomics; ours, flash and cuDNN, are deterministic. Rates
+count the unmasked half of the scores, and 2.5 forwards a backward. Ratios: FlashAttention-2's time over ours.
 """
 import json
 import subprocess
@@ -40,8 +40,8 @@ def dense(case):
 
 def packed(case):
     tokens, longest = sum(case["lengths"]), max(case["lengths"])
-    shape = (tokens, case["heads"], case["head_dim"])
-    q, k, v, grad = (torch.randn(shape, device="cuda", dtype=torch.half) for _ in range(4))
+    heads = {"q": case["heads"], "k": case["kv_heads"], "v": case["kv_heads"], "grad": case["heads"]}
+    q, k, v, grad = (torch.randn(tokens, n, case["head_dim"], device="cuda", dtype=torch.half) for n in heads.values())
     cu = torch.tensor([0] + case["lengths"], device="cuda").cumsum(0).to(torch.int32)
     forward = lambda: torch.ops.aten._flash_attention_forward(q, k, v, cu, cu, longest, longest, 0.0, True, False)
     output, sums, rng, unused, _ = forward()
@@ -50,17 +50,22 @@ def packed(case):
     return median_ms(forward), median_ms(backward)
 
 
+def ours(bench, choice):
+    lines = subprocess.run([bench, choice], check=True, capture_output=True, text=True).stdout.splitlines()
+    return lines[0], [json.loads(line) for line in lines[1:]]
+
+
 def main():
-    ours = subprocess.run([sys.argv[1]], check=True, capture_output=True, text=True).stdout.splitlines()
-    print(ours[0], "torch", torch.__version__)
-    print(f"{'case':>10} {'D':>4} {'pass':>9} {'ours ms':>9} {'TFLOP/s':>8} {'FA2 ms':>9} {'TFLOP/s':>8} {'ratio':>6}")
-    for line in ours[1:]:
-        case = json.loads(line)
+    title, flash = ours(sys.argv[1], "flash")
+    cudnn = ours(sys.argv[1], "cudnn")[1]
+    print(title, "torch", torch.__version__)
+    print("| D | case | pass | flash ms (TFLOP/s) | cuDNN ms (TFLOP/s) | FA2 ms | ratio flash | ratio cuDNN |\n" + "|---" * 8 + "|")
+    for case, other in zip(flash, cudnn):
         peer = (packed if len(set(case["lengths"])) > 1 else dense)(case)
         for name, peer_ms, flops in zip(("forward", "backward"), peer, (case["flops"], 2.5 * case["flops"])):
-            ms = case[name + "_ms"]
-            print(f"{case['case']:>10} {case['head_dim']:>4} {name:>9} {ms:9.4f} {flops / ms / 1e9:8.1f} "
-                  f"{peer_ms:9.4f} {flops / peer_ms / 1e9:8.1f} {peer_ms / ms:6.2f}", flush=True)
+            a, b = case[name + "_ms"], other[name + "_ms"]
+            print(f"| {case['head_dim']} | {case['case']} | {name} | {a:.3f} ({flops / a / 1e9:.0f}) | {b:.3f} "
+                  f"({flops / b / 1e9:.0f}) | {peer_ms:.3f} | {peer_ms / a:.2f} | {peer_ms / b:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
