@@ -49,52 +49,65 @@ ShardedOptimizer::ShardedOptimizer(const RankContext& context, DType weight_dtyp
 void ShardedOptimizer::restart(Stream& stream) {
   for (UnitState& unit : units_) {
     for (const View& state : unit.states) context_.ops.fill({state, options_.initial_accumulator_value}, stream);
+  }
+  copy_to_model(stream);
+}
+
+void ShardedOptimizer::copy_to_model(Stream& stream) {
+  for (UnitState& unit : units_) {
     if (unit.weights) context_.ops.cast({unit.master, unit.weights, 1.0}, stream);
   }
 }
 
+OptimizerRange ShardedOptimizer::part(const UnitState& own, std::int64_t begin, std::int64_t count) const {
+  OptimizerRange range;
+  range.master = own.master.slice(begin, count);
+  for (const View& state : own.states) range.states.push_back(state.slice(begin, count));
+  if (own.weights) range.weights = own.weights.slice(begin, count);
+  return range;
+}
+
 void ShardedOptimizer::update(GradientStore& gradients, ConstView step_state, Stream& stream) {
+  const auto update_part = [&](int unit, std::int64_t begin, std::int64_t end, bool decays) {
+    if (begin == end) return;
+    OptimizerRange range = part(units_[static_cast<std::size_t>(unit)], begin, end - begin);
+    range.gradient = gradients.reduced(unit).slice(begin, end - begin);
+    range.step_state = step_state;
+    update_range(context_.ops, options_, decays ? options_.weight_decay : 0.0, range, stream);
+  };
   for (int unit = 0; unit < context_.layout.unit_count(); ++unit) {
-    const UnitState& own = units_[static_cast<std::size_t>(unit)];
-    const ConstView gradient = gradients.reduced(unit);
-    const std::int64_t count = own.master.numel();
+    const std::int64_t count = master(unit).numel();
     if (!options_.exempt_norms_and_embeddings) {
-      update_range(own, gradient, 0, count, options_.weight_decay, step_state, stream);
+      update_part(unit, 0, count, true);
       continue;
     }
     const bool whole = count == context_.layout[unit].padded();
     const std::int64_t first = whole ? 0 : context_.layout.own_begin(unit);
+    // Padding, which no range has, is zero and stays so.
     for (const DecayRange& range : ranges_[static_cast<std::size_t>(unit)]) {
-      const std::int64_t begin = std::clamp<std::int64_t>(range.begin - first, 0, count);
-      const std::int64_t end = std::clamp<std::int64_t>(range.end - first, 0, count);
-      if (begin == end) continue;  // padding is zero and needs no update
-      update_range(own, gradient, begin, end - begin, range.decays ? options_.weight_decay : 0.0, step_state, stream);
+      update_part(unit, std::clamp<std::int64_t>(range.begin - first, 0, count),
+                  std::clamp<std::int64_t>(range.end - first, 0, count), range.decays);
     }
   }
 }
 
-void ShardedOptimizer::update_range(const UnitState& own, ConstView gradient, std::int64_t begin, std::int64_t count,
-                                    double weight_decay, ConstView step_state, Stream& stream) {
-  const auto part = [&](const View& view) { return view ? view.slice(begin, count) : View{}; };
-  const auto state = [&](std::size_t index) { return index < own.states.size() ? part(own.states[index]) : View{}; };
-  const View master = part(own.master);
-  const View weights = part(own.weights);
-  const ConstView g = gradient.slice(begin, count);
-  Ops& ops = context_.ops;
-  switch (options_.kind) {
+void update_range(Ops& ops, const OptimizerOptions& options, double weight_decay, const OptimizerRange& range,
+                  Stream& stream) {
+  const View first = range.states.empty() ? View{} : range.states.front();
+  switch (options.kind) {
     case OptimizerKind::kAdamW:
-    case OptimizerKind::kAdam: {
-      const bool decoupled = options_.kind == OptimizerKind::kAdamW;
-      return ops.adamw({master, state(0), state(1), g, weights, step_state, options_.eps, weight_decay, decoupled},
+    case OptimizerKind::kAdam:
+      return ops.adamw({range.master, first, range.states[1], range.gradient, range.weights, range.step_state,
+                        options.eps, weight_decay, options.kind == OptimizerKind::kAdamW},
                        stream);
-    }
     case OptimizerKind::kLion:
-      return ops.lion({master, state(0), g, weights, step_state, weight_decay}, stream);
+      return ops.lion({range.master, first, range.gradient, range.weights, range.step_state, weight_decay}, stream);
     case OptimizerKind::kAdagrad:
-      return ops.adagrad({master, state(0), g, weights, step_state, options_.eps, weight_decay}, stream);
+      return ops.adagrad(
+          {range.master, first, range.gradient, range.weights, range.step_state, options.eps, weight_decay}, stream);
     case OptimizerKind::kSgd:
-      return ops.sgd({master, state(0), g, weights, step_state, weight_decay, options_.momentum, options_.dampening,
-                      options_.nesterov},
+      return ops.sgd({range.master, first, range.gradient, range.weights, range.step_state, weight_decay,
+                      options.momentum, options.dampening, options.nesterov},
                      stream);
   }
 }

@@ -17,6 +17,19 @@ namespace llama_zero {
 /// gaps; neighbours that decay alike are one range.
 std::vector<std::vector<DecayRange>> decay_ranges(const ParamTable& table);
 
+/// A flat range with what its update reads and writes; `states` in the order of state_names().
+struct OptimizerRange {
+  View master;
+  std::vector<View> states;
+  ConstView gradient;
+  View weights;          ///< may be absent
+  ConstView step_state;  ///< u8 [sizeof(StepState)]
+};
+
+/// One update of the range by the op of options.kind, with `weight_decay` in place of the options'.
+void update_range(Ops& ops, const OptimizerOptions& options, double weight_decay, const OptimizerRange& range,
+                  Stream& stream);
+
 /// fp32 master and the states that the optimizer's kind has (zero/optimizer_options.h), label "optimizer". In fp32
 /// training the weights are the master, at every stage: the optimizer updates them in place and has no copy of them.
 class ShardedOptimizer {
@@ -36,6 +49,8 @@ class ShardedOptimizer {
 
   /// After the masters were set from outside: states start anew and the model's copy follows (publish is the caller's).
   void restart(Stream& stream);
+  /// The model's copy follows the masters.
+  void copy_to_model(Stream& stream);
 
   /// One update of every unit, or none when `step_state` says skip. `step_state` u8 [sizeof(StepState)] on the device.
   void update(GradientStore& gradients, ConstView step_state, Stream& stream);
@@ -47,8 +62,7 @@ class ShardedOptimizer {
     View weights;  ///< the model's 16-bit copy; absent when the master is the weight
   };
 
-  void update_range(const UnitState& own, ConstView gradient, std::int64_t begin, std::int64_t count,
-                    double weight_decay, ConstView step_state, Stream& stream);
+  OptimizerRange part(const UnitState& own, std::int64_t begin, std::int64_t count) const;
 
   const RankContext& context_;
   OptimizerOptions options_;

@@ -112,6 +112,34 @@ TEST_CASE("so it does with 16-bit weights and 16-bit or fp32 gradients") {
   }
 }
 
+TEST_CASE("so it does with every optimizer, whole units decaying or ranges of them") {
+  OptimizerOptions kinds[6];
+  kinds[1].kind = OptimizerKind::kAdam;
+  kinds[2].kind = OptimizerKind::kLion;
+  kinds[3].kind = OptimizerKind::kAdagrad;
+  kinds[3].initial_accumulator_value = 0.25;
+  kinds[4].kind = kinds[5].kind = OptimizerKind::kSgd;
+  kinds[5].momentum = 0.9;
+  kinds[5].dampening = 0.1;
+  for (OptimizerOptions& kind : kinds) {
+    kind.weight_decay = 0.1;
+    for (const bool exempt : {false, true}) {
+      for (const int stage : {0, 1, 3}) {
+        StackOptions options = options_of(stage, DType::kBF16, DType::kF32);
+        options.optimizer = kind;
+        options.optimizer.exempt_norms_and_embeddings = exempt;
+        // Ranges that begin and end inside shards, in a unit that decays, one that does not, and one of both.
+        options.decay_ranges = {{{0, 63, true}},
+                                {{0, 1, false}},
+                                {{0, 5, false}, {5, 64, true}},
+                                {{0, 33, true}, {33, 65, false}},
+                                {{0, 509, false}, {509, 3000, true}, {3000, 509 * 7, false}}};
+        check_equals_serial(options, 3, 1);
+      }
+    }
+  }
+}
+
 TEST_CASE("the size of the reduction bucket changes no bit") {
   for (int stage = 0; stage <= 3; ++stage) {
     for (const std::int64_t bucket : {1, 192, 1000, 3 * 640}) {
