@@ -62,6 +62,12 @@ std::string zero_updates(const std::vector<ScheduleRow>& rows) {
   return fmt::format("; updates 1 to {} run with learning rate 0, as in DeepSpeed", first);
 }
 
+std::string momentum_range(const TrainConfig& config, const std::vector<ScheduleRow>& rows) {
+  if (config.schedule.type != ScheduleType::kOneCycle || !config.schedule.cycle_momentum) return "";
+  const auto [low, high] = std::ranges::minmax_element(rows, {}, &ScheduleRow::beta1);
+  return fmt::format("; momentum between {:.4g} and {:.4g}, second beta {:g}", low->beta1, high->beta1, low->beta2);
+}
+
 }  // namespace
 
 std::vector<ScheduleRow> schedule_rows(const TrainConfig& config) {
@@ -72,8 +78,9 @@ std::vector<ScheduleRow> schedule_rows(const TrainConfig& config) {
 
 std::string describe_schedule(const TrainConfig& config, const std::vector<ScheduleRow>& rows) {
   const auto peak = std::ranges::max_element(rows, {}, &ScheduleRow::lr);
-  return fmt::format("{}: first {:.1e}, peak {:.1e} at update {}, last {:.1e}{}", config.schedule.type_name,
-                     rows.front().lr, peak->lr, peak - rows.begin() + 1, rows.back().lr, zero_updates(rows));
+  return fmt::format("{}: first {:.4g}, peak {:.4g} at update {}, last {:.4g}{}{}", config.schedule.type_name,
+                     rows.front().lr, peak->lr, peak - rows.begin() + 1, rows.back().lr, zero_updates(rows),
+                     momentum_range(config, rows));
 }
 
 }  // namespace llama_zero

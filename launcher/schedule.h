@@ -9,11 +9,11 @@
 
 namespace llama_zero {
 
-/// Row s - 1: learning rate and Adam's bias corrections of applied update s, for all `config.total_steps` updates.
+/// Row s - 1: learning rate, betas and bias corrections of applied update s, for all `config.total_steps` updates.
 std::vector<ScheduleRow> schedule_rows(const TrainConfig& config);
 
-/// One line for the header: "WarmupDecayLR: first 0.0e+00, peak 2.0e-03 at update 52, last 1.1e-05; updates 1 and 2 run
-/// with learning rate 0, as in DeepSpeed".
+/// One line for the header: "WarmupDecayLR: first 0, peak 0.002 at update 52, last 1.1e-05; updates 1 to 2 run with
+/// learning rate 0, as in DeepSpeed".
 std::string describe_schedule(const TrainConfig& config, const std::vector<ScheduleRow>& rows);
 
 }  // namespace llama_zero

@@ -124,15 +124,11 @@ TEST_CASE("types of optimizer and scheduler are known, supported, or refused by 
   for (const char* type : {"adamw", "ADAMW", "AdamW"}) {
     CHECK(values_of(fmt::format(R"({{"optimizer": {{"type": "{}"}}}})", type)).optimizer_type() == "AdamW");
   }
-  for (const char* type : {"Lion", "Adagrad", "lamb", "Muon", "OneBitAdam", "ZeroOneAdam", "SGD"}) {
-    CHECK(contains(values_error(fmt::format(R"({{"optimizer": {{"type": "{}"}}}})", type)),
-                   "is not supported yet; use AdamW or Adam"));
-  }
-  CHECK(
-      contains(values_error(R"({"optimizer": {"type": "AdanW"}})"), "\"AdanW\" is not known; did you mean \"AdamW\"?"));
+  CHECK(values_of(R"({"optimizer": {"type": "lion"}})").optimizer_type() == "Lion");
+  CHECK(contains(values_error(R"({"optimizer": {"type": "lamb"}})"), "\"Lamb\" does not run here"));
   CHECK(contains(values_error(R"({"optimizer": {"type": 3}})"), "optimizer.type must be a string, not 3"));
   CHECK(contains(values_error(R"({"scheduler": {"type": "WarmupDecayLr"}})"), "did you mean \"WarmupDecayLR\"?"));
-  CHECK(contains(values_error(R"({"scheduler": {"type": "StepLR"}})"), "\"StepLR\" is not known"));
+  CHECK(contains(values_error(R"({"scheduler": {"type": "StepLR"}})"), "\"StepLR\" is torch.optim.lr_scheduler's"));
 }
 
 TEST_CASE("auto without a rule is the default in strict sections and an error elsewhere") {
@@ -191,7 +187,6 @@ TEST_CASE("what is refused says why and what to do") {
     const char *text, *message;
   };
   const Case cases[] = {
-      {R"({"optimizer": {"type": "Adam", "params": {"adam_w_mode": false}}})", "is not supported yet; leave it true"},
       {R"({"optimizer": {"params": {"amsgrad": true}}})", "DeepSpeed's Adam has no AMSGrad"},
       {R"({"optimizer": {"params": {"fp32_optimizer_states": false}}})", "moments are always fp32"},
       {R"({"optimizer": {"params": {"max_grad_norm": 1}}})", "use the top-level key gradient_clipping"},

@@ -36,8 +36,7 @@ TEST_CASE("the lab's schedule starts with two updates of learning rate 0 and pea
   CHECK(rows[2].lr > 0.0);
   CHECK(rows[101].lr == doctest::Approx(2e-5));
   const std::string text = describe_schedule(config, rows);
-  CHECK(text.find("WarmupDecayLR: first 0.0e+00, peak 2.0e-05") == 0);
-  CHECK(text.find("updates 1 to 2 run with learning rate 0") != std::string::npos);
+  CHECK(text.find("WarmupDecayLR: first 0, peak 2e-05 at update 102, last 2.222e-08; updates 1 to 2 run with") == 0);
 }
 
 TEST_CASE("the linear schedule falls from the optimizer's rate in equal steps") {
@@ -68,11 +67,17 @@ TEST_CASE("a cycle of learning rates rises and falls") {
   config.schedule.cycle_min_lr = 1e-4;
   config.schedule.cycle_max_lr = 1e-3;
   config.schedule.cycle_first_step_size = 10;
+  config.schedule.cycle_second_step_size = 10;
   const auto rows = schedule_rows(config);
   CHECK(rows[0].lr == doctest::Approx(1e-4));
   CHECK(rows[10].lr == doctest::Approx(1e-3));
   CHECK(rows[5].lr < rows[10].lr);
   CHECK(rows[15].lr < rows[10].lr);
+  CHECK(describe_schedule(config, rows) == "schedule: first 0.0001, peak 0.001 at update 11, last 0.0001");
+  config.schedule.cycle_momentum = true;
+  config.schedule.cycle_min_mom = 0.8;
+  config.schedule.cycle_max_mom = 0.9;
+  CHECK(describe_schedule(config, schedule_rows(config)).ends_with("; momentum between 0.8 and 0.9, second beta 0.99"));
 }
 
 }  // namespace llama_zero
