@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include "core/log.h"
+#include "launcher/defaults_profile.h"
+#include "launcher/deviations.h"
+#include "launcher/optimizer_config.h"
 #include "launcher/plan_table.h"
 #include "launcher/progress.h"
 #include "launcher/run_description.h"
@@ -36,21 +39,19 @@ std::string describe_passes(const TrainSetup& setup) {
 
 std::string describe_precision(const TrainConfig& config) {
   const LossScalerConfig& scaler = config.scaler;
-  std::string text = fmt::format("{} weights and activations, {} gradients, fp32 master weights and moments",
-                                 name_of(config.dtype), name_of(config.grad_accum_dtype));
+  std::string text = fmt::format("{} weights and activations, {} gradients; optimizer keeps {}", name_of(config.dtype),
+                                 name_of(config.grad_accum_dtype), describe_optimizer_states(config.optimizer));
   if (config.dtype != DType::kF16) return text;
   if (!scaler.dynamic) return text + fmt::format("; loss scale {:g}", scaler.initial_scale);
   return text + fmt::format("; loss scale from {:g}, doubles after {} clean steps, hysteresis {}, at least {:g}",
                             scaler.initial_scale, scaler.window, scaler.hysteresis, scaler.min_loss_scale);
 }
 
-std::string describe_optimizer(const TrainConfig& config) {
-  const OptimizerConfig& optimizer = config.optimizer;
+std::string describe_update(const TrainConfig& config) {
   const std::string clip = config.gradient_clipping > 0.0
                                ? fmt::format("gradient norm clipped to {:g}", config.gradient_clipping)
                                : std::string("no gradient clipping");
-  return fmt::format("{}, betas {:g} {:g}, eps {:g}, weight decay {:g}; {}", optimizer.type, optimizer.beta1,
-                     optimizer.beta2, optimizer.eps, optimizer.weight_decay, clip);
+  return fmt::format("{}; {}", describe_optimizer(config.optimizer), clip);
 }
 
 std::string describe_zero(const ZeroConfig& zero) {
@@ -69,6 +70,13 @@ void print_data(const DataSource& data, std::string_view label) {
     line(label, note);
     label = "";
   }
+}
+
+/// One line of clauses; none when there is nothing to say.
+void print_list(std::string_view label, const std::vector<std::string>& clauses, std::string_view introduction = "") {
+  std::string text;
+  for (const std::string& clause : clauses) text += (text.empty() ? "" : "; ") + clause;
+  if (!text.empty()) line(label, std::string(introduction) + text);
 }
 
 }  // namespace
@@ -91,8 +99,10 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
                             format_count(setup.loader->batches_per_epoch())));
   line("precision", describe_precision(config));
   line("zero", describe_zero(config.zero));
-  line("optimizer", describe_optimizer(config));
+  line("optimizer", describe_update(config));
   line("schedule", describe_schedule(config, setup.engine.schedule));
+  print_list("defaults", effective_defaults(config));
+  print_list("DeepSpeed", deviations(config, runtime.ranks()), "unlike it, ");
   for (const std::string& note : config.notes) line("note", note);
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
   log::info("{}", format_forecast({with_workspace(setup.plan), {}}));
