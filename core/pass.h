@@ -12,6 +12,7 @@ struct Pass {
   std::vector<std::int32_t> tokens;      ///< [T]
   std::vector<std::int32_t> targets;     ///< [T]; the next token of the document, or kIgnoreTarget (-100) where masked
   std::vector<std::int32_t> positions;   ///< [T]
+  std::vector<float> loss_weights;       ///< [T], what each target's loss counts; empty: 1 each
   std::vector<std::int32_t> cu_seqlens;  ///< [documents + 1], first 0, last T
   std::int64_t attended_tokens = 0;      ///< T less the padding document
   std::int64_t longest = 0;              ///< tokens of the longest attended document

@@ -102,11 +102,27 @@ GlobalBatch Loader::next() {
     batch.global_tokens += file_.row_tokens(row);
     batch.global_loss_tokens += loss_tokens(row);
   }
+  weigh_losses(rows, batch);
   const std::vector<RankPlan> plan = options_.coalesce ? plan_coalesced(rows) : plan_micro_steps(rows);
   batch.padded_tokens = aligned_tokens(plan) - batch.global_tokens;
   for (const PassPlan& pass : plan[static_cast<std::size_t>(options_.rank)]) batch.passes.push_back(build_pass(pass));
   if (++position_.batch_in_epoch == batches_per_epoch()) position_ = {position_.epoch + 1, 0};
   return batch;
+}
+
+void Loader::weigh_losses(const std::vector<std::int64_t>& rows, GlobalBatch& batch) {
+  batch.loss_weight = static_cast<double>(batch.global_loss_tokens);
+  if (!options_.mean_of_micro_batches) return;
+  batch.loss_weight = 0.0;
+  loss_weights_.clear();
+  const auto micro = static_cast<std::size_t>(options_.micro_batch);
+  for (std::size_t begin = 0; begin < rows.size(); begin += micro) {
+    const std::size_t end = std::min(begin + micro, rows.size());
+    std::int64_t tokens = 0;
+    for (std::size_t i = begin; i < end; ++i) tokens += loss_tokens(rows[i]);
+    for (std::size_t i = begin; i < end; ++i) loss_weights_[rows[i]] = 1.0F / static_cast<float>(tokens);
+    batch.loss_weight += 1.0;
+  }
 }
 
 std::vector<Loader::RankPlan> Loader::plan_coalesced(const std::vector<std::int64_t>& rows) const {
@@ -158,8 +174,10 @@ Pass Loader::build_pass(const PassPlan& rows) const {
     tokens.resize(static_cast<std::size_t>(file_.row_tokens(row)));
     file_.copy_row(row, tokens);
     append_document(pass, tokens, file_.prompt_tokens(row), options_.train_on_prompt);
+    if (options_.mean_of_micro_batches) pass.loss_weights.resize(pass.tokens.size(), loss_weights_.at(row));
   }
   pad_pass(pass, options_.pass_alignment);
+  if (options_.mean_of_micro_batches) pass.loss_weights.resize(pass.tokens.size(), 0.0F);
   return pass;
 }
 
@@ -202,6 +220,7 @@ Pass Loader::largest_pass() const {
   }
   pass.longest = longest;
   pad_pass(pass, options_.pass_alignment);
+  if (options_.mean_of_micro_batches) pass.loss_weights.resize(pass.tokens.size(), 0.0F);
   return pass;
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/pass.h"
@@ -30,12 +31,17 @@ struct LoaderOptions {
   /// micro-batch in DeepSpeed's order, however long (max_tokens_per_pass is not looked at).
   bool coalesce = true;
   bool train_on_prompt = false;  ///< prompt tokens count in the loss
+  /// false: every loss token of a batch counts the same. true: every micro-batch does (DeepSpeed's mean of micro-batch
+  /// means), its loss tokens count 1 / their number. Micro-batch j holds rows [j * micro_batch, (j + 1) * micro_batch)
+  /// of the batch, whatever pass they run in; that of a partial batch may be smaller.
+  bool mean_of_micro_batches = false;
 };
 
 /// One optimizer step. Counts are over all ranks; `passes` are this rank's.
 struct GlobalBatch {
   std::vector<Pass> passes;             ///< the same number on every rank; may be padding only
   std::int64_t global_loss_tokens = 0;  ///< > 0
+  double loss_weight = 0.0;             ///< sum of the weights of the loss tokens: what the loss is divided by
   std::int64_t global_rows = 0;
   std::int64_t global_tokens = 0;  ///< without padding
   std::int64_t padded_tokens = 0;  ///< padding: sum of T less global_tokens
@@ -93,6 +99,7 @@ class Loader {
   std::vector<RankPlan> plan_micro_steps(const std::vector<std::int64_t>& rows) const;
   std::int64_t aligned_tokens(const std::vector<RankPlan>& plan) const;
   Pass build_pass(const PassPlan& rows) const;
+  void weigh_losses(const std::vector<std::int64_t>& rows, GlobalBatch& batch);
 
   const TokenFile& file_;
   LoaderOptions options_;
@@ -100,6 +107,7 @@ class Loader {
   std::vector<std::int64_t> lengths_;       ///< tokens of the trainable rows, ascending
   std::vector<std::uint32_t> permutation_;  ///< of trainable_, for permuted_epoch_
   std::int64_t permuted_epoch_ = -1;
+  std::unordered_map<std::int64_t, float> loss_weights_;  ///< by row, of the batch being made; mean_of_micro_batches
   LoaderPosition position_;
 };
 

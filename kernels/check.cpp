@@ -260,6 +260,7 @@ void check(const CrossEntropy& args) {
   checker.tensor("targets", args.targets, DType::kI32, args.tokens_count);
   checker.tensor("losses", args.losses, stat_dtype(args.logits.dtype()), args.tokens_count);
   if (args.loss_scale) checker.tensor("loss_scale", args.loss_scale, DType::kF32, 1);
+  if (args.weights) checker.tensor("weights", args.weights, DType::kF32, args.tokens_count);
 }
 
 void check(const SumLosses& args) {

@@ -165,7 +165,8 @@ struct SwiGluBackward {
 /// Softmax cross-entropy, forward and backward in one, in place: logits [T, V] become the gradient
 /// (softmax - onehot(target)) * seed for rows with target >= 0, zeros for rows with target == kIgnoreTarget.
 /// losses stat [T]: -log softmax(target), 0 for ignored rows. seed = seed_factor * (loss_scale ? *loss_scale : 1), with
-/// loss_scale fp32 [1] on the device. `forward_only`: losses alone, logits keep their content.
+/// loss_scale fp32 [1] on the device. `forward_only`: losses alone, logits keep their content. With `weights`, fp32 [T], the
+/// loss of row t and its seed are multiplied by weights[t].
 struct CrossEntropy {
   std::int64_t tokens_count, vocab_size;
   View logits;
@@ -174,6 +175,7 @@ struct CrossEntropy {
   double seed_factor = 1.0;
   ConstView loss_scale;
   bool forward_only = false;
+  ConstView weights = {};
 };
 inline constexpr std::int32_t kIgnoreTarget = -100;
 

@@ -18,6 +18,7 @@
 #include "launcher/json_value.h"
 #include "launcher/monitor/monitor_config.h"
 #include "model/transformer.h"
+#include "zero/gradient_averaging.h"
 #include "zero/lr_schedule.h"
 #include "zero/optimizer_options.h"
 
@@ -54,10 +55,14 @@ struct RunSection {
   std::int64_t max_steps = 0;  ///< 0: epochs decide
   std::string output;          ///< the run's folder; empty: runs/<run_name>
   std::string run_name;        ///< empty: made from model and time
+  std::string save_interval;   ///< as parse_save_interval reads it
+  std::int64_t keep = 0;       ///< newest checkpoints that stay; 0: all
+  std::string resume;          ///< a checkpoint, a run's folder, or "latest"; empty: start anew
   std::uint64_t seed = 0;
   DeviceChoice device = DeviceChoice::kAuto;
   AttentionChoice attention = AttentionChoice::kAuto;
   CommunicatorChoice communicator = CommunicatorChoice::kAuto;
+  bool mean_of_micro_batches = false;    ///< the loss: mean of the micro-batches' means, else of all loss tokens
   bool coalesce = true;                  ///< false: the literal micro-steps
   std::int64_t max_tokens_per_pass = 0;  ///< 0: "auto", the memory plan decides
   bool train_on_prompt = false;          ///< true: prompt tokens count in the loss
@@ -175,6 +180,7 @@ struct TrainConfig {
   std::int64_t total_steps = 0;  ///< optimizer steps of the run
   DType dtype = DType::kF32;     ///< weights and activations
   DType grad_accum_dtype = DType::kF32;
+  GradientAveraging averaging;
   LossScalerConfig scaler;
   double gradient_clipping = 0.0;  ///< <= 0: off
   OptimizerConfig optimizer;

@@ -17,9 +17,17 @@ void resolve_batch(ConfigValues& values, const ResolveFacts& facts, TrainConfig&
 /// batch keys are given too, or the rank count does not fit.
 bool resolve_elasticity(ConfigValues& values, std::int64_t ranks, TrainConfig& config);
 
-/// fp16, bf16, data_types, communication dtype: writes dtype, grad_accum_dtype, scaler. `precision` is
-/// ConfigFlags::precision.
+/// fp16, bf16, data_types: writes dtype, grad_accum_dtype, scaler. `precision` is ConfigFlags::precision.
 void resolve_precision(ConfigValues& values, const std::string& precision, TrainConfig& config);
+
+/// DeepSpeed's conditions for masters, gradients and moments in 16 bits, which are fp32 here; needs dtype and zero.
+void check_16_bit_states(const ConfigValues& values, const TrainConfig& config);
+
+/// Writes averaging and gradient_clipping; needs zero.
+void resolve_gradients(ConfigValues& values, TrainConfig& config);
+
+/// "half", "Float16", "bf16", ...: a dtype by any of its names in the table.
+DType dtype_of(const std::string& word);
 
 /// Writes optimizer, with the rules of combinations.
 void resolve_optimizer(ConfigValues& values, const ResolveFacts& facts, TrainConfig& config);

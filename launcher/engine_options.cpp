@@ -10,6 +10,7 @@ EngineOptions engine_options_of(const TrainConfig& config) {
   options.stage = config.zero.stage;
   options.dtype = config.dtype;
   options.grad_accum_dtype = config.grad_accum_dtype;
+  options.averaging = config.averaging;
   options.scaler = config.scaler;
   options.gradient_clipping = config.gradient_clipping;
   options.optimizer = optimizer_options(config.optimizer);

@@ -14,8 +14,11 @@ std::span<const SchemaKey> zero_keys() {
              {ZERO "stage", kInt, "0", "0 .. 3", kHonoured,
               "0: data parallel, 1: shards optimizer states, 2: and gradients, 3: and weights"}),
       {ZERO "contiguous_gradients", kBool, "true", "", kNoEffect, "gradients in one buffer; here they always are"},
-      {ZERO "reduce_scatter", kBool, "true", "", kNoEffect, "reduce-scatter or all-reduce of gradients",
-       "gradients are always summed by their owner in a fixed rank order"},
+      tested(
+          "without reduce_scatter the sum is rounded before it is divided",
+          {ZERO "reduce_scatter", kBool, "true", "", kHonoured,
+           "gradients are summed in fp32 by their owner and rounded once; false, in stages 1 to 3: the sum is rounded "
+           "to the communication dtype before it is divided, as that of an all-reduce"}),
       {ZERO "use_multi_rank_bucket_allreduce", kBool, "true", "", kNoEffect, "how DeepSpeed reduces a bucket"},
       tested("a smaller reduce bucket takes less memory for gradients in flight",
              {ZERO "reduce_bucket_size", kInt, "500000000", "> 0", kHonoured,

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
+#include "launcher/save_interval.h"
 
 namespace llama_zero {
 namespace {
@@ -41,39 +42,91 @@ Progress make_progress(bool with_scale) {
 class TrainLoop {
  public:
   TrainLoop(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
-            const StopSignal& signal, RunMonitor& monitor)
+            const StopSignal& signal, RunMonitor& monitor, CheckpointSaver& saver, const RunPosition& start)
       : setup_(setup),
         engine_(engine),
         arena_(arena),
         runtime_(runtime),
         signal_(signal),
         monitor_(monitor),
+        saver_(saver),
+        interval_(parse_save_interval(setup.config.run.save_interval)),
+        position_(start),
         kill_step_(kill_step(runtime.rank())),
         progress_(make_progress(setup.config.scaler.check_overflow)) {
-    if (runtime.rank() == 0) metrics_.emplace(folder.metrics());
+    if (runtime.rank() == 0) metrics_.emplace(folder.metrics(), start.steps);
+    take_up(start);
     monitor.attach(engine, arena, [this](std::string_view text) {
       progress_.finish();
       write_stdout(text);
     });
   }
 
+  ~TrainLoop() { monitor_.stop_watching(); }
+  TrainLoop(const TrainLoop&) = delete;
+  TrainLoop& operator=(const TrainLoop&) = delete;
+
   TrainTotals run() {
     const double start = now_seconds();
+    last_save_ = start;
     while (given_steps_ < setup_.config.total_steps && !stopped()) {
       one_step();
       totals_.seconds = now_seconds() - start;
+      if (save_is_due()) save();
     }
     if (const auto last = engine_.drain()) account(*last);
     totals_.seconds = now_seconds() - start;
+    if (totals_.stop_signal != 0 || !totals_.failure.empty()) save();
     progress_.finish();
-    monitor_.detach();
+    saver_.finish();
+    monitor_.print_summary();
     return totals_;
   }
 
  private:
+  void take_up(const RunPosition& start) {
+    given_steps_ = start.steps;
+    given_next_ = taken_next_ = setup_.loader->position();
+    totals_.steps = totals_.steps_before = start.steps;
+    totals_.tokens = totals_.tokens_before = start.tokens;
+    totals_.skipped = start.skipped;
+    totals_.samples = start.samples;
+    totals_.padded_tokens = start.padded_tokens;
+    totals_.first_loss = start.first_loss;
+  }
+
+  // One agreement a step: whether any rank was told to stop, and what rank 0's clock says of the next checkpoint.
   bool stopped() {
-    totals_.stop_signal = static_cast<int>(runtime_.group().max(signal_.received()));
+    const bool late = interval_.seconds > 0.0 && now_seconds() - last_save_ >= interval_.seconds;
+    const std::int64_t clock = late && runtime_.rank() == 0 ? 1 : 0;
+    const std::int64_t agreed = runtime_.group().max(2 * std::int64_t{signal_.received()} + clock);
+    totals_.stop_signal = static_cast<int>(agreed / 2);
+    clock_says_save_ = agreed == 1;
     return totals_.stop_signal != 0 || !totals_.failure.empty();
+  }
+
+  bool save_is_due() {
+    if (saver_.saving()) {
+      progress_.finish();
+      saver_.poll();
+    }
+    return clock_says_save_ || (interval_.steps > 0 && given_steps_ % interval_.steps == 0);
+  }
+
+  // Of the state after the last step given, whose result must be known first.
+  void save() {
+    if (const auto last = engine_.drain()) account(*last);
+    clock_says_save_ = false;
+    last_save_ = now_seconds();
+    progress_.finish();
+    position_.steps = totals_.steps;
+    position_.skipped = totals_.skipped;
+    position_.samples = totals_.samples;
+    position_.tokens = totals_.tokens;
+    position_.padded_tokens = totals_.padded_tokens;
+    position_.first_loss = totals_.first_loss;
+    describe_data(position_, setup_, taken_next_);
+    saver_.save(position_);
   }
 
   // The engine is one step late: what it returns belongs to the batch before this one.
@@ -81,15 +134,17 @@ class TrainLoop {
     if (++given_steps_ == kill_step_) std::raise(SIGKILL);
     GlobalBatch batch = setup_.loader->next();
     monitor_.before_step(given_steps_, batch.passes);
-    const auto before = engine_.train_step(batch.passes, static_cast<double>(batch.global_loss_tokens));
+    const auto before = engine_.train_step(batch.passes, batch.loss_weight);
     if (before) account(*before);
     batch.passes.clear();
     given_ = std::move(batch);
+    given_next_ = setup_.loader->position();
   }
 
   // A failure ends the run on every rank, but the weights so far are good and the step is reported.
   void account(const StepResult& result) {
     add(given_, result);
+    taken_next_ = given_next_;
     report(given_, result);
     totals_.failure = result.failure;
   }
@@ -142,9 +197,15 @@ class TrainLoop {
   Runtime& runtime_;
   const StopSignal& signal_;
   RunMonitor& monitor_;
+  CheckpointSaver& saver_;
+  SaveInterval interval_;
+  RunPosition position_;
+  double last_save_ = 0.0;
+  bool clock_says_save_ = false;
   std::int64_t kill_step_;
   std::int64_t given_steps_ = 0;
-  GlobalBatch given_;  ///< of the last step given, without its passes
+  GlobalBatch given_;                       ///< of the last step given, without its passes
+  LoaderPosition given_next_, taken_next_;  ///< of the batch after it, and after the last one whose result is known
   Progress progress_;
   std::optional<MetricsFile> metrics_;
   TrainTotals totals_;
@@ -154,8 +215,9 @@ class TrainLoop {
 }  // namespace
 
 TrainTotals run_training(TrainSetup& setup, Engine& engine, Arena& arena, Runtime& runtime, const RunFolder& folder,
-                         const StopSignal& signal, RunMonitor& monitor) {
-  return TrainLoop(setup, engine, arena, runtime, folder, signal, monitor).run();
+                         const StopSignal& signal, RunMonitor& monitor, CheckpointSaver& saver,
+                         const RunPosition& start) {
+  return TrainLoop(setup, engine, arena, runtime, folder, signal, monitor, saver, start).run();
 }
 
 }  // namespace llama_zero

@@ -35,6 +35,7 @@ LoaderOptions loader_options_of(const TrainConfig& config, const Runtime& runtim
   options.max_tokens_per_pass = config.run.max_tokens_per_pass;
   options.coalesce = config.run.coalesce;
   options.train_on_prompt = config.run.train_on_prompt;
+  options.mean_of_micro_batches = config.run.mean_of_micro_batches;
   return options;
 }
 
@@ -43,6 +44,7 @@ void make_loaders(TrainSetup& setup) {
   if (!setup.eval_data) return;
   LoaderOptions options = setup.loader_options;
   options.shuffle = false;
+  options.mean_of_micro_batches = false;  // what is evaluated counts token by token
   setup.eval_loader = std::make_unique<Loader>(setup.eval_data->tokens, options);
 }
 

@@ -29,6 +29,10 @@ ViewType rows_of(const ViewType& matrix, std::int64_t begin, std::int64_t count,
   return matrix.slice(begin * columns, count * columns);
 }
 
+ConstView rows_of_optional(const ConstView& values, std::int64_t begin, std::int64_t count) {
+  return values ? values.slice(begin, count) : ConstView{};
+}
+
 /// Calls body(first token, tokens) for each chunk of the pass.
 template <typename Body>
 void for_each_chunk(std::int64_t tokens, std::int64_t chunk, const Body& body) {
@@ -72,7 +76,7 @@ HeadLease::HeadLease(const ParamTable& table, ParamSource& params, Stream& strea
   }
 }
 
-void head_loss(const BlockContext& c, const HeadWeights& w, const ResidualPair& input, ConstView targets,
+void head_loss(const BlockContext& c, const HeadWeights& w, const ResidualPair& input, const LossTargets& targets,
                std::int64_t logits_chunk, View loss_sum, Arena& arena) {
   const std::int64_t hidden = c.config.hidden_size;
   const std::int64_t vocab = c.config.vocab_size;
@@ -88,15 +92,15 @@ void head_loss(const BlockContext& c, const HeadWeights& w, const ResidualPair& 
     const View logits = rows_of(chunk_logits, 0, count, vocab);
     c.ops.linear_forward({count, hidden, vocab, rows_of(normed.output, begin, count, hidden), w.lm_head, logits},
                          c.stream);
-    c.ops.cross_entropy(
-        {count, vocab, logits, targets.slice(begin, count), losses.slice(begin, count), 1.0, ConstView{}, true},
-        c.stream);
+    c.ops.cross_entropy({count, vocab, logits, targets.tokens.slice(begin, count), losses.slice(begin, count), 1.0,
+                         ConstView{}, true, rows_of_optional(targets.weights, begin, count)},
+                        c.stream);
   });
   c.ops.sum_losses({losses, loss_sum, true}, c.stream);
 }
 
 void head_loss_backward(const BlockContext& c, const HeadWeights& w, const ResidualPair& input, View branch,
-                        ConstView targets, std::int64_t logits_chunk, const BackwardSeed& seed,
+                        const LossTargets& targets, std::int64_t logits_chunk, const BackwardSeed& seed,
                         const HeadGradients& grads, View gradient, View loss_sum, Arena& arena) {
   const std::int64_t hidden = c.config.hidden_size;
   const std::int64_t vocab = c.config.vocab_size;
@@ -113,8 +117,8 @@ void head_loss_backward(const BlockContext& c, const HeadWeights& w, const Resid
     const View normed_rows = rows_of(normed.output, begin, count, hidden);
     c.ops.linear_forward({count, hidden, vocab, normed_rows, w.lm_head, logits}, c.stream);
     // In place: from here on `logits` holds the gradient of the logits.
-    c.ops.cross_entropy({count, vocab, logits, targets.slice(begin, count), losses.slice(begin, count), seed.factor,
-                         seed.loss_scale, false},
+    c.ops.cross_entropy({count, vocab, logits, targets.tokens.slice(begin, count), losses.slice(begin, count),
+                         seed.factor, seed.loss_scale, false, rows_of_optional(targets.weights, begin, count)},
                         c.stream);
     c.ops.linear_backward_weight(
         {count, hidden, vocab, logits, normed_rows, weight_gradient.target(), weight_gradient.accumulate(begin == 0)},

@@ -34,14 +34,20 @@ struct HeadGradients {
   bool accumulate_norm = false, accumulate_lm_head = false;
 };
 
-/// Adds the sum of losses of the pass to `loss_sum` (fp64 [1]). Scratch comes from `arena`.
-void head_loss(const BlockContext& context, const HeadWeights& weights, const ResidualPair& input, ConstView targets,
-               std::int64_t logits_chunk, View loss_sum, Arena& arena);
+/// What the logits are compared with.
+struct LossTargets {
+  ConstView tokens;   ///< i32 [T]
+  ConstView weights;  ///< fp32 [T], or absent: 1 each
+};
+
+/// Adds the weighted sum of losses of the pass to `loss_sum` (fp64 [1]). Scratch comes from `arena`.
+void head_loss(const BlockContext& context, const HeadWeights& weights, const ResidualPair& input,
+               const LossTargets& targets, std::int64_t logits_chunk, View loss_sum, Arena& arena);
 
 /// head_loss, and the gradient of the input pair to `gradient` [T, H]. `branch` is the memory of input.branch, which
 /// the sum overwrites. The head's weight gradient is summed over the chunks in the statistics' dtype and rounded once.
 void head_loss_backward(const BlockContext& context, const HeadWeights& weights, const ResidualPair& input, View branch,
-                        ConstView targets, std::int64_t logits_chunk, const BackwardSeed& seed,
+                        const LossTargets& targets, std::int64_t logits_chunk, const BackwardSeed& seed,
                         const HeadGradients& grads, View gradient, View loss_sum, Arena& arena);
 
 /// Logits of all of the context's tokens to `logits` [T, V].

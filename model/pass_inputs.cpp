@@ -35,6 +35,8 @@ void check_pass(const Pass& pass, const LlamaConfig& config, std::int64_t max_po
   require(count > 0, "pass: it has no tokens");
   require(pass.targets.size() == count && pass.positions.size() == count,
           "pass: {} tokens but {} targets and {} positions", count, pass.targets.size(), pass.positions.size());
+  require(pass.loss_weights.empty() || pass.loss_weights.size() == count, "pass: {} tokens but {} loss weights", count,
+          pass.loss_weights.size());
   check_documents(pass);
   for (std::size_t i = 0; i < count; ++i) {
     const std::int32_t token = pass.tokens[i];
@@ -71,14 +73,15 @@ void PassStaging::end(Stream& stream) {
 PassInputs load_pass(const Pass& pass, const LlamaConfig& config, std::int64_t max_positions, PassStaging& staging,
                      Arena& arena, Stream& stream) {
   check_pass(pass, config, max_positions);
-  const std::size_t elements = 3 * pass.tokens.size() + pass.cu_seqlens.size();
+  const std::size_t elements = 3 * pass.tokens.size() + pass.cu_seqlens.size() + pass.loss_weights.size();
   std::byte* host = staging.begin(elements * sizeof(std::int32_t));
-  const auto upload = [&](const std::vector<std::int32_t>& values) {
+  const auto upload = [&]<typename T>(const std::vector<T>& values) {
+    static_assert(sizeof(T) == sizeof(std::int32_t));
     const auto count = static_cast<std::int64_t>(values.size());
-    const View source(host, count, DType::kI32);
+    const View source(host, count, DTypeOf<T>::value);
     std::memcpy(host, values.data(), source.bytes());
     host += source.bytes();
-    const View destination = arena.allocate(kActivationsLabel, DType::kI32, count);
+    const View destination = arena.allocate(kActivationsLabel, source.dtype(), count);
     arena.device().copy(source, destination, stream);
     return destination;
   };
@@ -86,6 +89,7 @@ PassInputs load_pass(const Pass& pass, const LlamaConfig& config, std::int64_t m
   inputs.tokens = upload(pass.tokens);
   inputs.targets = upload(pass.targets);
   inputs.positions = upload(pass.positions);
+  if (!pass.loss_weights.empty()) inputs.loss_weights = upload(pass.loss_weights);
   inputs.documents.cu_seqlens = upload(pass.cu_seqlens);
   inputs.documents.host_cu_seqlens = pass.cu_seqlens;
   inputs.documents.longest = pass.longest;

@@ -16,6 +16,7 @@ namespace llama_zero {
 /// Device copies of one pass; `documents` also refers to the pass's host array.
 struct PassInputs {
   View tokens, targets, positions;  ///< i32 [T]
+  View loss_weights;                ///< fp32 [T], or absent: 1 each
   Documents documents;
 };
 

@@ -49,7 +49,8 @@ class Transformer::Impl {
     const ActivationSet acts(config_, options_.dtype, context.tokens, arena_);
     const ResidualPair output = forward(context, inputs, params, acts, allocate_hidden(context));
     const HeadLease head(table_, params, stream);
-    head_loss(context, head.weights(), output, inputs.targets, options_.logits_chunk, loss_sum, arena_);
+    head_loss(context, head.weights(), output, {inputs.targets, inputs.loss_weights}, options_.logits_chunk, loss_sum,
+              arena_);
   }
 
   void forward_logits(const Pass& pass, ParamSource& params, View logits, Stream& stream) {
@@ -98,8 +99,8 @@ class Transformer::Impl {
                          : slice_param(table_, unit, "lm_head", own.gradient);
     grads.accumulate_lm_head = tied ? tied->accumulate : own.accumulate;
 
-    head_loss_backward(context, head.weights(), output, branch, inputs.targets, options_.logits_chunk, seed, grads,
-                       gradient, loss_sum, arena_);
+    head_loss_backward(context, head.weights(), output, branch, {inputs.targets, inputs.loss_weights},
+                       options_.logits_chunk, seed, grads, gradient, loss_sum, arena_);
     sink.commit(unit, context.stream);
     return tied;
   }

@@ -71,8 +71,9 @@ void process_row(const CrossEntropy& args, std::int64_t row, C seed) {
   const RowStatistics<C> statistics = row_statistics<C>(args.logits, start, args.vocab_size);
   C target_logit;
   load(ConstView(args.logits), start + target, 1, &target_logit);
-  losses[row] = std::log(statistics.sum) + (statistics.max - target_logit);
-  if (!args.forward_only) write_gradient(args, row, target, statistics, seed);
+  const C weight = args.weights ? static_cast<C>(args.weights.as<float>()[row]) : C(1);
+  losses[row] = weight * (std::log(statistics.sum) + (statistics.max - target_logit));
+  if (!args.forward_only) write_gradient(args, row, target, statistics, weight * seed);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ struct Rows {
   const std::int32_t* targets;
   float* losses;
   const float* loss_scale;
+  const float* weights;
   double seed_factor;
   std::int64_t rows;
   int vocab;
@@ -77,6 +78,11 @@ __device__ __forceinline__ float seed_of(const Rows<T>& args) {
 }
 
 template <typename T>
+__device__ __forceinline__ float weight_of(const Rows<T>& args, std::int64_t row) {
+  return args.weights != nullptr ? args.weights[row] : 1.0F;
+}
+
+template <typename T>
 __device__ __forceinline__ bool is_target(const Rows<T>& args, std::int32_t target) {
   return target >= 0 && target < args.vocab;
 }
@@ -86,17 +92,18 @@ __device__ __forceinline__ float loss_without_target(std::int32_t target) {
   return target == kIgnoreTarget ? 0.0F : __int_as_float(0x7fffffff);
 }
 
-/// Writes the gradient of N logits and, in the thread that holds the target, the loss.
+/// Writes the gradient of N logits and, in the thread that holds the target, the loss. `seed` has the row's weight in
+/// it.
 template <typename T, int N>
 __device__ __forceinline__ void finish_group(const Rows<T>& args, std::int64_t row, int column, std::int32_t target,
-                                             const Statistics& statistics, float seed, float (&x)[N]) {
+                                             const Statistics& statistics, float weight, float seed, float (&x)[N]) {
   const float factor = seed / statistics.sum;
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     const float logit = x[i];
     x[i] = exponential<T>(logit - statistics.max) * factor;
     if (column + i == target) {
-      args.losses[row] = logf(statistics.sum) + (statistics.max - logit);
+      args.losses[row] = weight * (logf(statistics.sum) + (statistics.max - logit));
       x[i] -= seed;
     }
   }
@@ -117,7 +124,7 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
   __shared__ Statistics parts[2][kStreamThreads / 32];
   const int packs = args.vocab / N;
   const int thread = static_cast<int>(threadIdx.x);
-  const float seed = seed_of(args);
+  const float common_seed = seed_of(args);
 
   const auto fetch = [&](std::int64_t row, int stage) {
     if (row < args.rows && is_target(args, args.targets[row])) {
@@ -174,9 +181,10 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
     const int target_pack = target / N;
     if (target_pack % kStreamThreads == thread) {
       const T logit = reinterpret_cast<const T*>(buffers + present * packs)[target];
-      args.losses[row] = logf(statistics.sum) + (statistics.max - to_float(logit));
+      args.losses[row] = weight_of(args, row) * (logf(statistics.sum) + (statistics.max - to_float(logit)));
     }
     if (args.forward_only) continue;
+    const float seed = weight_of(args, row) * common_seed;
     const float factor = rescaled<T>({max, 1.0F}, statistics.max) * (seed / statistics.sum);
 #pragma unroll
     for (int g = 0; g < kGroups; ++g) {
@@ -227,11 +235,12 @@ __device__ __forceinline__ void work_on_row(const Rows<T>& args, std::int64_t ro
   }
   statistics = block_statistics<T, kThreads>(statistics, parts[half]);
   half ^= 1;
-  const float seed = seed_of(args);
+  const float weight = weight_of(args, row);
+  const float seed = weight * seed_of(args);
   for (int c = first; c < args.vocab; c += kThreads * N) {
     float x[N];
     load<T, N>(logits + c, x);
-    finish_group<T, N>(args, row, c, target, statistics, seed, x);
+    finish_group<T, N>(args, row, c, target, statistics, weight, seed, x);
   }
 }
 
@@ -295,6 +304,7 @@ void run(const CrossEntropy& args, const Launch& launch) {
                        pointer<std::int32_t>(args.targets),
                        pointer<float>(args.losses),
                        pointer<float>(args.loss_scale),
+                       pointer<float>(args.weights),
                        args.seed_factor,
                        args.tokens_count,
                        static_cast<int>(args.vocab_size),
