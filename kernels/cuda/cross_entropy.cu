@@ -1,8 +1,9 @@
 // Softmax cross-entropy, forward and backward in place.
 //
-// 16-bit rows of up to half the shared memory: a persistent block brings the next rows into shared memory while it
-// works on the present one, so that every logit is read once and written once. Otherwise a block reads its row twice,
-// the second time from L2: there are no more blocks at a time than L2 has room for.
+// Losses alone: a block reads its row once, many loads ahead.
+// With gradients, 16-bit rows of up to half the shared memory: a persistent block brings the next rows into shared
+// memory while it works on the present one, so that every logit is read once and written once. Otherwise a block reads
+// its row twice, the second time from L2: there are no more blocks at a time than L2 has room for.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -110,8 +111,57 @@ __device__ __forceinline__ void finish_group(const Rows<T>& args, std::int64_t r
   if (!args.forward_only) store<T, N>(args.logits + row * args.vocab + column, x);
 }
 
+constexpr int kLossThreads = 256;
 constexpr int kStreamThreads = 1024;
 constexpr int kKeptGroups = 4;  // groups of eight powers that fit a thread's registers: rows of up to 32,768 logits
+
+/// Losses alone, 16-byte accesses.
+template <typename T>
+__global__ void __launch_bounds__(kLossThreads, 4) losses_kernel(const Rows<T> args) {
+  constexpr int N = kPackOf<T>;
+  constexpr int kAhead = 8;
+  __shared__ Statistics parts[kLossThreads / 32];
+  const std::int64_t row = blockIdx.x;
+  const std::int32_t target = args.targets[row];
+  if (!is_target(args, target)) {
+    if (threadIdx.x == 0) args.losses[row] = loss_without_target(target);
+    return;
+  }
+  const T* logits = args.logits + row * args.vocab;
+  const float target_logit = threadIdx.x == 0 ? to_float(logits[target]) : 0.0F;
+  const int packs = args.vocab / N;
+  Statistics statistics{-INFINITY, 0.0F};
+  for (int first = static_cast<int>(threadIdx.x); first < packs; first += kLossThreads * kAhead) {
+    Pack<T, N> ahead[kAhead];
+    float max = statistics.max;
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const int p = first + a * kLossThreads;
+      if (p < packs) ahead[a] = load_pack<T, N>(logits + p * N);
+    }
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      if (first + a * kLossThreads >= packs) break;
+      float x[N];
+      unpack(ahead[a], x);
+#pragma unroll
+      for (int i = 0; i < N; ++i) max = fmaxf(max, x[i]);
+    }
+    statistics = {max, rescaled<T>(statistics, max)};
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      if (first + a * kLossThreads >= packs) break;
+      float x[N];
+      unpack(ahead[a], x);
+#pragma unroll
+      for (int i = 0; i < N; ++i) statistics.sum += exponential<T>(x[i] - max);
+    }
+  }
+  statistics = block_statistics<T, kLossThreads>(statistics, parts);
+  if (threadIdx.x == 0) {
+    args.losses[row] = weight_of(args, row) * (logf(statistics.sum) + (statistics.max - target_logit));
+  }
+}
 
 /// 16-bit storage, vocab a multiple of 8, at most kGroups groups of eight a thread; kStages rows under way or in work.
 /// A thread reads only what it copied itself, so the buffers need no barrier. Powers stay in registers between the sum
@@ -148,7 +198,7 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
     T* logits = args.logits + row * args.vocab;
     if (!is_target(args, target)) {
       if (thread == 0) args.losses[row] = loss_without_target(target);
-      for (int p = thread; p < packs && !args.forward_only; p += kStreamThreads) {
+      for (int p = thread; p < packs; p += kStreamThreads) {
         reinterpret_cast<uint4*>(logits)[p] = uint4{0, 0, 0, 0};
       }
       continue;
@@ -183,7 +233,6 @@ __global__ void __launch_bounds__(kStreamThreads, 1) streamed_rows_kernel(const 
       const T logit = reinterpret_cast<const T*>(buffers + present * packs)[target];
       args.losses[row] = weight_of(args, row) * (logf(statistics.sum) + (statistics.max - to_float(logit)));
     }
-    if (args.forward_only) continue;
     const float seed = weight_of(args, row) * common_seed;
     const float factor = rescaled<T>({max, 1.0F}, statistics.max) * (seed / statistics.sum);
 #pragma unroll
@@ -273,6 +322,10 @@ template <typename T>
 void launch_rows(const Rows<T>& rows, const Launch& launch) {
   constexpr int N = kPackOf<T>;
   const bool vectorised = rows.vocab % N == 0 && aligned16(rows.logits);
+  if (vectorised && rows.forward_only) {
+    losses_kernel<T><<<static_cast<unsigned>(rows.rows), kLossThreads, 0, launch.stream>>>(rows);
+    return;
+  }
   if constexpr (sizeof(T) == 2) {
     constexpr std::size_t kStaticShared = 1024;  // of streamed_rows_kernel, rounded up
     const std::size_t stages =

@@ -61,16 +61,29 @@ struct EmptyRows {
   std::int64_t first, last, row_bytes;
   bool vectorised;  ///< rows are whole 16-byte accesses
 
-  __device__ void clear(int block, int blocks) const {
-    for (std::int64_t row = first + block; row < last; row += blocks) {
-      if (counts[row] > 0) continue;
-      unsigned char* to = table + row * row_bytes;
-      if (vectorised) {
-        for (std::int64_t i = 16 * threadIdx.x; i < row_bytes; i += 16 * blockDim.x) {
-          *reinterpret_cast<uint4*>(to + i) = uint4{0, 0, 0, 0};
-        }
-      } else {
-        for (std::int64_t i = threadIdx.x; i < row_bytes; i += blockDim.x) to[i] = 0;
+  __device__ __forceinline__ void clear_row(std::int64_t row) const {
+    unsigned char* to = table + row * row_bytes;
+    if (vectorised) {
+      for (std::int64_t i = 16 * threadIdx.x; i < row_bytes; i += 16 * blockDim.x) {
+        *reinterpret_cast<uint4*>(to + i) = uint4{0, 0, 0, 0};
+      }
+    } else {
+      for (std::int64_t i = threadIdx.x; i < row_bytes; i += blockDim.x) to[i] = 0;
+    }
+  }
+  /// The rows of `block` among `blocks`, eight at a time so that their counters are read at once.
+  __device__ __forceinline__ void clear(int block, int blocks) const {
+    constexpr int kAtOnce = 8;
+    for (std::int64_t row = first + block; row < last; row += static_cast<std::int64_t>(kAtOnce) * blocks) {
+      std::int32_t count[kAtOnce];
+#pragma unroll
+      for (int r = 0; r < kAtOnce; ++r) {
+        const std::int64_t at = row + static_cast<std::int64_t>(r) * blocks;
+        count[r] = at < last ? counts[at] : 1;
+      }
+#pragma unroll
+      for (int r = 0; r < kAtOnce; ++r) {
+        if (count[r] == 0) clear_row(row + static_cast<std::int64_t>(r) * blocks);
       }
     }
   }
@@ -154,46 +167,43 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// The sum over positions [first, last) of N columns, in order; rows of grad_output are loaded eight ahead of the
-/// additions.
+/// Adds positions [first, last) of N columns, in order; rows of grad_output are loaded eight ahead of the additions.
 template <typename G, int N>
 __device__ __forceinline__ void sum_positions(const G* columns, const Place* sorted, std::int32_t first,
                                               std::int32_t last, std::int64_t hidden_size, float (&total)[N]) {
   constexpr int kAhead = 8;
-  std::int32_t i = first;
-  for (; i + kAhead <= last; i += kAhead) {
+  for (std::int32_t i = first; i < last; i += kAhead) {
     Pack<G, N> rows[kAhead];
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) rows[a] = load_pack<G, N>(columns + sorted[i + a].position * hidden_size);
+    for (int a = 0; a < kAhead; ++a) {
+      if (i + a < last) rows[a] = load_pack<G, N>(columns + sorted[i + a].position * hidden_size);
+    }
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
+      if (i + a >= last) break;
       float x[N];
       unpack(rows[a], x);
 #pragma unroll
       for (int c = 0; c < N; ++c) total[c] += x[c];
     }
   }
-  for (; i < last; ++i) {
-    float x[N];
-    load<G, N>(columns + sorted[i].position * hidden_size, x);
-#pragma unroll
-    for (int c = 0; c < N; ++c) total[c] += x[c];
-  }
 }
 
 /// A block: some columns of the row whose places begin at the block's; a thread N columns. `places`: how many there
 /// are.
 template <typename G, typename D, int N>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, sizeof(G) == 2 ? 5 : 4)
     sum_rows_kernel(const G* grad_output, const std::int32_t* places, const Place* sorted, D* grad_table,
                     std::int64_t hidden_size, bool accumulate) {
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * N;
   const auto first = static_cast<std::int32_t>(blockIdx.x);
-  if (column >= hidden_size || first >= *places) return;
-  const Place place = sorted[first];
-  if (place.end == 0) return;
-  float total[N] = {};
-  sum_positions<G, N>(grad_output + column, sorted, first, place.end, hidden_size, total);
+  const Place place = sorted[first];  // there are as many as blocks, if not all are meant
+  if (column >= hidden_size || first >= *places || place.end == 0) return;
+  float total[N];
+  load<G, N>(grad_output + place.position * hidden_size + column, total);
+#pragma unroll
+  for (float& x : total) x += 0.0F;  // a sum that begins at zero has no -0
+  sum_positions<G, N>(grad_output + column, sorted, first + 1, place.end, hidden_size, total);
   D* to = grad_table + place.token * hidden_size + column;
   if (accumulate) {
     float old[N];

@@ -17,8 +17,10 @@ constexpr int kFewestRowsPerBlock = 16;    // so that the partial sums stay smal
 /// Blocks that walk the rows: hidden sizes for which blocks are small get more of them.
 std::int64_t row_blocks(std::int64_t rows, std::int64_t hidden, int multiprocessors) {
   const std::int64_t per_multiprocessor = hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : 2;
-  return std::min(std::min(multiprocessors, kMostMultiprocessors) * per_multiprocessor,
-                  ceil_div(rows, kFewestRowsPerBlock));
+  const std::int64_t most = std::min(std::min(multiprocessors, kMostMultiprocessors) * per_multiprocessor,
+                                     ceil_div(rows, kFewestRowsPerBlock));
+  // As few as take no longer: all walk equally many rows, but for the last.
+  return most == 0 ? 0 : ceil_div(rows, ceil_div(rows, most));
 }
 
 template <typename T>

@@ -114,7 +114,7 @@ GPU_TEST_CASE("ops on the GPU check their arguments and refuse fp64 and a small 
   const GpuBuffer doubles(DType::kF64, 8, 0);
   const GpuBuffer floats(DType::kF32, 64, 0);
   const View f = floats.view();
-  CHECK_THROWS_WITH_AS(gpu.ops->fill({doubles.view(), 0.0}, *gpu.stream), doctest::Contains("fp64"), Error);
+  CHECK_THROWS_WITH_AS(gpu.ops->cast({doubles.view(), f.slice(0, 8)}, *gpu.stream), doctest::Contains("fp64"), Error);
   CHECK_THROWS_AS(gpu.ops->add({f.slice(0, 8), f.slice(8, 9)}, *gpu.stream), Error);
   gpu.ops->set_workspace(gpu.workspace.slice(0, 16));
   CHECK_THROWS_WITH_AS(gpu.ops->linear_forward({1, 8, 8, f.slice(0, 8), f.slice(0, 64), f.slice(8, 8)}, *gpu.stream),

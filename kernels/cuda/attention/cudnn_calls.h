@@ -16,8 +16,9 @@ namespace llama_zero::cuda {
 
 inline constexpr std::int64_t kTogether = 512;
 inline constexpr std::int64_t kShortestClass = 128;
-/// What the score gradients of a call may take at most.
-inline constexpr std::size_t kCudnnScratch = std::size_t{1} << 30U;
+/// What a call may take at most: 1 GiB of score gradients (32 heads of one document of 4,096 tokens), and what goes with
+/// them.
+inline constexpr std::size_t kCudnnScratch = std::size_t{1152} << 20U;
 /// What cuDNN asks for besides.
 inline constexpr std::size_t kCudnnSlack = std::size_t{8} << 20U;
 

@@ -107,6 +107,7 @@ template <typename T, typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_value_kernel(const FlashCall<T> call) {
   constexpr int kWidth = Tile::kWidth, kM = Tile::kM, kRows = Tile::kRows, kSub = Tile::kSub;
   constexpr int kQueries = Tile::kQueries, kSplit = Tile::kSplit, kThreads = Tile::kThreads;
+  static_assert(kSplit == 1 || kQueries == kSub * kSplit, "what is handed over lives until the next tile's barrier");
   extern __shared__ __align__(128) unsigned char shared[];
   unsigned char* handed = shared + 2 * Tile::kKeyBytes + 4 * Tile::kQueryBytes;
   unsigned char* statistics = handed + Tile::kGroups * kSplit * Tile::kHandedBytes;
@@ -174,7 +175,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
       const int front = end_of_sight[place.row];
       const int back = end_of_sight[place.row + 16 * kM - 1];
       const int seen_until = front == 0 || back != 0 ? back : end;
-      if (tile_query + sub + kSub * kSplit <= first_key || tile_query + sub >= seen_until) continue;  // the pair alike
+      if (tile_query + sub + kSub * kSplit <= first_key || tile_query + sub >= seen_until) {
+        if constexpr (kSplit == 2) __syncthreads();  // the handing over of the others
+        continue;
+      }
       const int at = sub + place.part * kSub;
       const auto key_rows = static_cast<std::uint32_t>(place.row * kRowBytes<kWidth>);
       const std::uint32_t my_queries = queries + static_cast<std::uint32_t>(at * kRowBytes<kWidth>);
@@ -202,7 +206,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) flash_grad_key_
       to_fragments<T>(grad_scores, weights);
       if constexpr (kSplit == 2) {
         hand_over(weights, mine + Tile::kHandedBytes / 2, place.lane);
-        pair_barrier(place.group);
+        // For the pair alone a barrier of 64 threads would do; it is no faster, and racecheck does not know it.
+        __syncthreads();
       }
       const WarpPlace<kSplit, kM> again;
       const auto my_columns = static_cast<std::uint32_t>(again.part * Tile::kColumns * 2);
