@@ -12,7 +12,7 @@
 #
 # What uses the backend links lz_cuda and sees LLAMA_ZERO_WITH_CUDA; its public headers (core/cuda/cuda_device.h,
 # kernels/cuda/cuda_ops.h) contain no CUDA. The sources are .cu and .cuh only, so that the globs of lz_core and lz_kernels
-# pass them by; kernels/cuda/bench/*.cpp is excluded there by its folder's name.
+# pass them by.
 
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
@@ -83,12 +83,7 @@ add_executable(step_bench ${step_bench_sources})
 target_link_libraries(step_bench PRIVATE lz_zero lz_cuda CLI11::CLI11 nlohmann_json::nlohmann_json)
 set_target_properties(step_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin BUILD_RPATH "\$ORIGIN/lib")
 
-file(GLOB cuda_bench_sources CONFIGURE_DEPENDS kernels/cuda/bench/*.cpp)
-if(cuda_bench_sources)
-  add_executable(cuda_bench ${cuda_bench_sources})
-  target_link_libraries(cuda_bench PRIVATE lz_cuda CUDA::cudart_static)
-  set_target_properties(cuda_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
-endif()
+target_link_libraries(kernel_bench PRIVATE lz_cuda)
 
 add_executable(attention_bench kernels/cuda/attention/bench/attention_bench.cpp)
 target_link_libraries(attention_bench PRIVATE lz_cuda CUDA::cudart_static)

@@ -11,7 +11,7 @@ namespace llama_zero {
 /// What CUDA's libraries take on top of the plan once a step has run: the machine code of the kernels that were used
 /// and what cuBLASLt keeps. Measured (docs/performance.md); the context itself is there before the run's memory is
 /// taken.
-inline constexpr std::size_t kCudaLibraryBytes = std::size_t{64} << 20U;
+inline constexpr std::size_t kCudaLibraryBytes = std::size_t{8} << 20U;
 
 /// Logs plan and libraries beside what the driver says this run has taken; rank 0 of a run on a GPU that no other rank
 /// shares, while the run's memory is alive. Otherwise nothing.

@@ -12,16 +12,6 @@
 
 namespace llama_zero::bench {
 
-Backend make_cpu_backend(int threads, std::size_t capacity_bytes) {
-  Backend backend;
-  backend.name = "cpu";
-  backend.device = make_cpu_device();
-  backend.ops = make_cpu_ops(threads);
-  backend.stream = backend.device->create_stream("bench");
-  backend.arena = std::make_unique<Arena>(*backend.device, capacity_bytes, "bench");
-  return backend;
-}
-
 std::int64_t* Shape::find(char letter) {
   switch (letter) {
     case 'T':
@@ -86,18 +76,29 @@ View CaseBuilder::upload(DType dtype, const std::vector<double>& values) {
   return view;
 }
 
+View CaseBuilder::repeated(DType dtype, std::int64_t count, const std::function<double(std::uint64_t)>& value) {
+  std::vector<double> values(static_cast<std::size_t>(std::min(count, kRepeatedBlock)));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = value(i);
+  if (count <= kRepeatedBlock) return upload(dtype, values);
+  const View view = empty(dtype, count);
+  const Arena::Scope scope(*backend_.arena);
+  const View block = upload(dtype, values);
+  for (std::int64_t begin = 0; begin < count; begin += kRepeatedBlock) {
+    const std::int64_t here = std::min(kRepeatedBlock, count - begin);
+    backend_.device->copy(block.slice(0, here), view.slice(begin, here), *backend_.stream);
+  }
+  backend_.stream->synchronize();
+  return view;
+}
+
 View CaseBuilder::random_as(DType dtype, std::int64_t count, double scale) {
   const CounterRng rng(1, next_stream_++);
-  std::vector<double> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = scale * (2.0 * rng.uniform(i) - 1.0);
-  return upload(dtype, values);
+  return repeated(dtype, count, [&](std::uint64_t i) { return scale * (2.0 * rng.uniform(i) - 1.0); });
 }
 
 View CaseBuilder::positive_as(DType dtype, std::int64_t count) {
   const CounterRng rng(1, next_stream_++);
-  std::vector<double> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.5 + rng.uniform(i);
-  return upload(dtype, values);
+  return repeated(dtype, count, [&](std::uint64_t i) { return 0.5 + rng.uniform(i); });
 }
 
 View CaseBuilder::ints(const std::vector<std::int32_t>& values) {

@@ -21,10 +21,16 @@ struct Backend {
   std::unique_ptr<Ops> ops;
   std::unique_ptr<Stream> stream;
   std::unique_ptr<Arena> arena;
+  View flush;  ///< of a GPU: memory larger than its L2 cache, written before every timed run
+  bool is_gpu() const { return device->type() == DeviceType::kCuda; }
 };
 
 /// The CPU backend with `threads` threads (<= 0: all cores) and room for `capacity_bytes` of tensors.
 Backend make_cpu_backend(int threads, std::size_t capacity_bytes);
+/// GPU 0. Throws Error when there is none that can be used, or this program was built without CUDA.
+Backend make_gpu_backend(std::size_t capacity_bytes);
+/// Empty when make_gpu_backend can be called, else why not.
+std::string why_no_gpu();
 
 /// Sizes from which every op takes those it needs; the letters are those of kernels/ops.h and of --shape.
 struct Shape {
@@ -49,13 +55,26 @@ struct Shape {
   std::int64_t* find(char letter);
 };
 
+/// Some elements of a result and what they must be.
+struct Expected {
+  std::vector<std::int64_t> index;
+  std::vector<double> value;
+  void add(std::int64_t at, double wanted) {
+    index.push_back(at);
+    value.push_back(wanted);
+  }
+};
+/// One for each result of a case.
+using Expectation = std::vector<Expected>;
+
 /// What make() fills in.
 struct Case {
   std::function<void()> run;
-  double bytes = 0.0;          ///< read and written, each tensor once
-  double flops = 0.0;          ///< additions and multiplications; 0 for ops bound by memory
-  std::int64_t reduction = 1;  ///< terms of the longest sum, for the tolerance
-  std::vector<View> results;   ///< compared with the fp64 reference
+  double bytes = 0.0;                     ///< read and written, each tensor once
+  double flops = 0.0;                     ///< additions and multiplications; 0 for ops bound by memory
+  std::int64_t reduction = 1;             ///< terms of the longest sum, for the tolerance
+  std::vector<View> results;              ///< compared with the fp64 reference
+  std::function<Expectation()> expected;  ///< of some elements, in fp64; to be called before run
 };
 
 /// Puts the tensors of a case on a backend. The same sequence of calls gives the same numbers at any storage: they are
@@ -89,7 +108,11 @@ class CaseBuilder {
   }
 
  private:
+  /// A larger tensor repeats its beginning; the block is an odd prime, so that neighbouring rows differ.
+  static constexpr std::int64_t kRepeatedBlock = 4'194'301;
+
   View upload(DType dtype, const std::vector<double>& values);
+  View repeated(DType dtype, std::int64_t count, const std::function<double(std::uint64_t)>& value);
 
   Backend& backend_;
   DType storage_;

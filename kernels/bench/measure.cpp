@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cmath>
 
+#include "core/error.h"
+#include "kernels/bench/host_tensor.h"
+
 namespace llama_zero::bench {
 
 namespace {
@@ -48,7 +51,17 @@ double relative_difference(const std::vector<double>& got, const std::vector<dou
 
 }  // namespace
 
-Timing time_it(Stream& stream, const std::function<void()>& work, int min_samples) {
+namespace {
+
+Timing summarise(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  const auto at = [&](double quantile) {
+    return samples[static_cast<std::size_t>(quantile * static_cast<double>(samples.size() - 1))];
+  };
+  return {at(0.5), (at(0.9) - at(0.1)) / at(0.5), static_cast<int>(samples.size())};
+}
+
+Timing time_on_cpu(Stream& stream, const std::function<void()>& work, int min_samples) {
   constexpr double kSampleSeconds = 1e-3;
   constexpr double kTotalSeconds = 0.3;
   const double first = seconds_of(stream, work, 1);  // warms up; its time is used to choose the repeats only
@@ -60,11 +73,39 @@ Timing time_it(Stream& stream, const std::function<void()>& work, int min_sample
     samples.push_back(seconds_of(stream, work, repeats));
     total += samples.back() * repeats;
   }
-  std::sort(samples.begin(), samples.end());
-  const auto at = [&](double quantile) {
-    return samples[static_cast<std::size_t>(quantile * static_cast<double>(samples.size() - 1))];
-  };
-  return {at(0.5), (at(0.9) - at(0.1)) / at(0.5), static_cast<int>(samples.size())};
+  return summarise(std::move(samples));
+}
+
+Timing time_on_gpu(Backend& backend, const std::function<void()>& work, int min_samples) {
+  constexpr int kWarmUps = 5;
+  const auto begin = backend.device->create_timing_event();
+  const auto end = backend.device->create_timing_event();
+  std::vector<double> samples;
+  for (int i = 0; i < kWarmUps + min_samples; ++i) {
+    backend.device->fill_bytes(backend.flush, static_cast<unsigned char>(i), *backend.stream);
+    begin->record(*backend.stream);
+    work();
+    end->record(*backend.stream);
+    end->synchronize();
+    if (i >= kWarmUps) samples.push_back(end->elapsed_ms(*begin) * 1e-3);
+  }
+  return summarise(std::move(samples));
+}
+
+double tolerance_of(DType dtype, std::int64_t reduction) {
+  return 4.0 * epsilon_of(dtype) + 4.0 * std::sqrt(static_cast<double>(reduction)) * epsilon_of(DType::kF32);
+}
+
+}  // namespace
+
+Timing time_it(Backend& backend, const std::function<void()>& work, int min_samples) {
+  return backend.is_gpu() ? time_on_gpu(backend, work, min_samples) : time_on_cpu(*backend.stream, work, min_samples);
+}
+
+Comparison worse(const Comparison& a, const Comparison& b) {
+  Comparison result = a.error * b.tolerance >= b.error * a.tolerance ? a : b;
+  result.compared = a.compared + b.compared;
+  return result;
 }
 
 Comparison compare_with_fp64(const OpEntry& op, const Shape& shape, DType dtype, Backend& backend, Backend& reference) {
@@ -73,29 +114,61 @@ Comparison compare_with_fp64(const OpEntry& op, const Shape& shape, DType dtype,
   Comparison comparison;
   for (std::size_t i = 0; i < want.values.size(); ++i) {
     comparison.error = std::max(comparison.error, relative_difference(got.values[i], want.values[i]));
+    comparison.compared += static_cast<std::int64_t>(want.values[i].size());
   }
-  comparison.tolerance =
-      4.0 * epsilon_of(dtype) + 4.0 * std::sqrt(static_cast<double>(want.reduction)) * epsilon_of(DType::kF32);
+  comparison.tolerance = tolerance_of(dtype, want.reduction);
+  return comparison;
+}
+
+Comparison compare_with_expected(const Case& c, DType dtype, Backend& backend) {
+  const Expectation wanted = c.expected();
+  c.run();
+  require(wanted.size() == c.results.size(), "{} results, {} expectations", c.results.size(), wanted.size());
+  Comparison comparison;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const HostTensor result(backend, c.results[i]);
+    std::vector<double> got;
+    for (const std::int64_t index : wanted[i].index) got.push_back(result.at(index));
+    comparison.error = std::max(comparison.error, relative_difference(got, wanted[i].value));
+    comparison.compared += static_cast<std::int64_t>(got.size());
+  }
+  comparison.tolerance = tolerance_of(dtype, c.reduction);
   return comparison;
 }
 
 Peaks measure_peaks(Backend& backend) {
+  constexpr int kPeakSamples = 30;
+  const bool gpu = backend.is_gpu();
+  const DType dtype = gpu ? DType::kF16 : DType::kF32;
+  const std::int64_t elements = std::int64_t{gpu ? 256 : 16} << 20;
+  const std::int64_t size = gpu ? 8192 : 1536;
   Peaks peaks;
+  peaks.description =
+      fmt::format("copy of {} MiB; {} GEMM of {}^3", elements * size_of(dtype) >> 20, name_of(dtype), size);
   const Arena::Scope scope(*backend.arena);
-  CaseBuilder builder(backend, DType::kF32, DType::kF32);
-  constexpr std::int64_t kElements = std::int64_t{16} << 20;
-  const Cast copy{builder.random(kElements), builder.empty(DType::kF32, kElements), 1.0};
-  const Timing copy_time = time_it(
-      *backend.stream, [&] { backend.ops->cast(copy, *backend.stream); }, 10);
-  peaks.copy_bytes_per_second = 8.0 * static_cast<double>(kElements) / copy_time.median_seconds;
+  CaseBuilder builder(backend, dtype, dtype);
+  const View source = builder.random(elements);
+  const View destination = builder.empty(dtype, elements);
+  const Cast cast{source, destination, 1.0};
+  // The CPU's copy is the threaded cast; a GPU's is the driver's own.
+  const Timing copy = time_it(
+      backend,
+      [&] {
+        if (gpu) {
+          backend.device->copy(source, destination, *backend.stream);
+        } else {
+          backend.ops->cast(cast, *backend.stream);
+        }
+      },
+      kPeakSamples);
+  peaks.copy_bytes_per_second = 2.0 * static_cast<double>(source.bytes()) / copy.median_seconds;
 
-  constexpr std::int64_t kSize = 1536;
-  LinearForward product{kSize, kSize, kSize, builder.random(kSize * kSize), builder.random(kSize * kSize), {}};
-  product.output = builder.empty(DType::kF32, kSize * kSize);
+  LinearForward product{size, size, size, builder.random(size * size), builder.random(size * size), {}};
+  product.output = builder.empty(dtype, size * size);
   builder.reserve_workspace(product);
   const Timing time = time_it(
-      *backend.stream, [&] { backend.ops->linear_forward(product, *backend.stream); }, 10);
-  peaks.gemm_flops_per_second = 2.0 * std::pow(static_cast<double>(kSize), 3.0) / time.median_seconds;
+      backend, [&] { backend.ops->linear_forward(product, *backend.stream); }, gpu ? kPeakSamples : 10);
+  peaks.gemm_flops_per_second = 2.0 * std::pow(static_cast<double>(size), 3.0) / time.median_seconds;
   return peaks;
 }
 

@@ -1,7 +1,7 @@
 // The table of ops: for each, how to build its tensors from a Shape, the bytes it must move and the flops it must do.
 #include <cmath>
 
-#include "kernels/bench/case.h"
+#include "kernels/bench/expected.h"
 
 namespace llama_zero::bench {
 
@@ -36,7 +36,8 @@ Case embedding_forward(CaseBuilder& b, const Shape& s) {
           2.0 * bytes_of({args.output}) + bytes_of({args.tokens}),
           0.0,
           1,
-          {args.output}};
+          {args.output},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case embedding_backward(CaseBuilder& b, const Shape& s) {
@@ -49,7 +50,8 @@ Case embedding_backward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.tokens, args.grad_output, args.grad_table}),
           0.0,
           s.tokens / s.vocab + 1,
-          {args.grad_table}};
+          {args.grad_table},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case rmsnorm_forward(CaseBuilder& b, const Shape& s) {
@@ -62,7 +64,22 @@ Case rmsnorm_forward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.input, args.residual, args.sum, args.output}),
           0.0,
           s.hidden,
-          {args.sum, args.output, args.rstd}};
+          {args.sum, args.output, args.rstd},
+          [&b, args] { return expected(b.backend(), args); }};
+}
+
+/// The first norm of a model: nothing to add.
+Case rmsnorm_forward_first(CaseBuilder& b, const Shape& s) {
+  const std::int64_t n = s.tokens * s.hidden;
+  RmsNormForward args{s.tokens, s.hidden, 1e-5, b.random(n), {}, b.random(s.hidden), {}, {}, {}};
+  args.output = b.empty(b.storage(), n);
+  args.rstd = b.empty(b.wide(), s.tokens);
+  return {[&b, args] { b.backend().ops->rmsnorm_forward(args, *b.backend().stream); },
+          bytes_of({args.input, args.output}),
+          0.0,
+          s.hidden,
+          {args.output, args.rstd},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case rmsnorm_backward(CaseBuilder& b, const Shape& s) {
@@ -77,7 +94,8 @@ Case rmsnorm_backward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.grad_output, args.input, args.grad_residual, args.grad_input}),
           0.0,
           std::max(s.hidden, s.tokens),
-          {args.grad_input, args.grad_weight}};
+          {args.grad_input, args.grad_weight},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case linear_forward(CaseBuilder& b, const Shape& s) {
@@ -88,7 +106,8 @@ Case linear_forward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.input, args.weight, args.output}),
           2.0 * product({s.tokens, s.hidden, s.out}),
           s.hidden,
-          {args.output}};
+          {args.output},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case linear_backward_input(CaseBuilder& b, const Shape& s) {
@@ -100,7 +119,8 @@ Case linear_backward_input(CaseBuilder& b, const Shape& s) {
           bytes_of({args.grad_output, args.weight, args.grad_input}),
           2.0 * product({s.tokens, s.hidden, s.out}),
           s.out,
-          {args.grad_input}};
+          {args.grad_input},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case linear_backward_weight(CaseBuilder& b, const Shape& s) {
@@ -112,7 +132,8 @@ Case linear_backward_weight(CaseBuilder& b, const Shape& s) {
           bytes_of({args.grad_output, args.input, args.grad_weight}),
           2.0 * product({s.tokens, s.hidden, s.out}),
           s.tokens,
-          {args.grad_weight}};
+          {args.grad_weight},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 std::int64_t qkv_width(const Shape& s) { return (s.query_heads + 2 * s.kv_heads) * s.head_dim; }
@@ -128,7 +149,8 @@ Case rope(CaseBuilder& b, const Shape& s) {
               static_cast<double>(s.query_heads + 2 * s.kv_heads),
           0.0,
           2,
-          {args.qkv}};
+          {args.qkv},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 /// Query-key pairs that causal attention visits.
@@ -159,7 +181,8 @@ Case attention_forward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.qkv, args.output}),
           4.0 * visited_pairs(args.documents) * product({s.query_heads, s.head_dim}),
           s.document_length,
-          {args.output, args.log_sum_exp}};
+          {args.output, args.log_sum_exp},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case attention_backward(CaseBuilder& b, const Shape& s) {
@@ -175,7 +198,8 @@ Case attention_backward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.qkv, args.output, args.grad_output, args.grad_qkv}),
           10.0 * visited_pairs(args.documents) * product({s.query_heads, s.head_dim}),
           s.document_length,
-          {args.grad_qkv}};
+          {args.grad_qkv},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 /// tokens / L sequences, each with a cache of L - 1 tokens.
@@ -206,7 +230,8 @@ Case attention_decode(CaseBuilder& b, const Shape& s) {
           bytes_of({args.key_cache, args.value_cache, args.qkv, args.output}),
           0.0,
           s.document_length,
-          {args.output}};
+          {args.output},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case swiglu_forward(CaseBuilder& b, const Shape& s) {
@@ -216,7 +241,8 @@ Case swiglu_forward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.gate_up, args.output}),
           0.0,
           1,
-          {args.output}};
+          {args.output},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case swiglu_backward(CaseBuilder& b, const Shape& s) {
@@ -227,7 +253,8 @@ Case swiglu_backward(CaseBuilder& b, const Shape& s) {
           bytes_of({args.grad_output, args.gate_up, args.grad_gate_up}),
           0.0,
           1,
-          {args.grad_gate_up}};
+          {args.grad_gate_up},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case cross_entropy(CaseBuilder& b, const Shape& s) {
@@ -238,7 +265,21 @@ Case cross_entropy(CaseBuilder& b, const Shape& s) {
           2.0 * bytes_of({args.logits}),
           0.0,
           s.vocab,
-          {args.logits, args.losses}};
+          {args.logits, args.losses},
+          [&b, args] { return expected(b.backend(), args); }};
+}
+
+/// Evaluation: losses alone.
+Case cross_entropy_forward(CaseBuilder& b, const Shape& s) {
+  CrossEntropy args{s.tokens, s.vocab, b.random(s.tokens * s.vocab, 4.0), {}, {}, 64.0, {}, true};
+  args.targets = b.ints(cycling_ids(s.tokens, s.vocab));
+  args.losses = b.empty(b.wide(), s.tokens);
+  return {[&b, args] { b.backend().ops->cross_entropy(args, *b.backend().stream); },
+          bytes_of({args.logits}),
+          0.0,
+          s.vocab,
+          {args.losses},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case cast(CaseBuilder& b, const Shape& s) {
@@ -247,7 +288,8 @@ Case cast(CaseBuilder& b, const Shape& s) {
           bytes_of({args.source, args.destination}),
           0.0,
           1,
-          {args.destination}};
+          {args.destination},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case add(CaseBuilder& b, const Shape& s) {
@@ -256,7 +298,28 @@ Case add(CaseBuilder& b, const Shape& s) {
           bytes_of({args.source, args.destination, args.destination}),
           0.0,
           1,
-          {args.destination}};
+          {args.destination},
+          [&b, args] { return expected(b.backend(), args); }};
+}
+
+Case fill(CaseBuilder& b, const Shape& s) {
+  Fill args{b.random(s.elements), 0.5};
+  return {[&b, args] { b.backend().ops->fill(args, *b.backend().stream); },
+          bytes_of({args.destination}),
+          0.0,
+          1,
+          {args.destination},
+          [&b, args] { return expected(b.backend(), args); }};
+}
+
+Case sum_losses(CaseBuilder& b, const Shape& s) {
+  SumLosses args{b.random_as(b.wide(), s.tokens), b.empty(DType::kF64, 1), false};
+  return {[&b, args] { b.backend().ops->sum_losses(args, *b.backend().stream); },
+          bytes_of({args.values}),
+          0.0,
+          s.tokens,
+          {args.total},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case reduce_pieces(CaseBuilder& b, const Shape& s) {
@@ -266,16 +329,19 @@ Case reduce_pieces(CaseBuilder& b, const Shape& s) {
           bytes_of({args.pieces, args.output}),
           0.0,
           s.ranks,
-          {args.output}};
+          {args.output},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case sum_of_squares(CaseBuilder& b, const Shape& s) {
   SumOfSquares args{b.random(s.elements), b.empty(DType::kF64, 2), false};
+  b.backend().ops->set_workspace(b.empty(DType::kU8, std::int64_t{1} << 20));
   return {[&b, args] { b.backend().ops->sum_of_squares(args, *b.backend().stream); },
           bytes_of({args.values}),
           0.0,
           kNormSegment,
-          {args.result}};
+          {args.result},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 Case adamw(CaseBuilder& b, const Shape& s) {
@@ -294,7 +360,8 @@ Case adamw(CaseBuilder& b, const Shape& s) {
           2.0 * bytes_of({args.master, args.exp_avg, args.exp_avg_sq}) + bytes_of({args.gradient, args.weights}),
           0.0,
           1,
-          {args.master, args.exp_avg, args.exp_avg_sq, args.weights}};
+          {args.master, args.exp_avg, args.exp_avg_sq, args.weights},
+          [&b, args] { return expected(b.backend(), args); }};
 }
 
 }  // namespace
@@ -303,6 +370,7 @@ const std::vector<OpEntry>& op_table() {
   static const std::vector<OpEntry> table = {{"embedding_forward", "THV", embedding_forward},
                                              {"embedding_backward", "THV", embedding_backward},
                                              {"rmsnorm_forward", "TH", rmsnorm_forward},
+                                             {"rmsnorm_forward_first", "TH", rmsnorm_forward_first},
                                              {"rmsnorm_backward", "TH", rmsnorm_backward},
                                              {"linear_forward", "THN", linear_forward},
                                              {"linear_backward_input", "THN", linear_backward_input},
@@ -314,8 +382,11 @@ const std::vector<OpEntry>& op_table() {
                                              {"swiglu_forward", "TI", swiglu_forward},
                                              {"swiglu_backward", "TI", swiglu_backward},
                                              {"cross_entropy", "TV", cross_entropy},
+                                             {"cross_entropy_forward", "TV", cross_entropy_forward},
+                                             {"sum_losses", "T", sum_losses},
                                              {"cast", "E", cast},
                                              {"add", "E", add},
+                                             {"fill", "E", fill},
                                              {"reduce_pieces", "ER", reduce_pieces},
                                              {"sum_of_squares", "E", sum_of_squares},
                                              {"adamw", "E", adamw}};
