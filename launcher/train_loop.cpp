@@ -134,11 +134,21 @@ class TrainLoop {
     if (++given_steps_ == kill_step_) std::raise(SIGKILL);
     GlobalBatch batch = setup_.loader->next();
     monitor_.before_step(given_steps_, batch.passes);
-    const auto before = engine_.train_step(batch.passes, batch.loss_weight);
+    const auto before = give_to_engine(batch);
     if (before) account(*before);
     batch.passes.clear();
     given_ = std::move(batch);
     given_next_ = setup_.loader->position();
+  }
+
+  // A lost GPU is found by whoever waits for it; here the step is known.
+  std::optional<StepResult> give_to_engine(const GlobalBatch& batch) {
+    try {
+      return engine_.train_step(batch.passes, batch.loss_weight);
+    } catch (const Error& error) {
+      if (!std::string_view(error.what()).starts_with("CUDA")) throw;
+      fail("step {} or the one before: {}", given_steps_, error.what());
+    }
   }
 
   // A failure ends the run on every rank, but the weights so far are good and the step is reported.

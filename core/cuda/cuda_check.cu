@@ -27,6 +27,13 @@ bool is_device_lost(cudaError_t error) {
   }
 }
 
+thread_local const char* last_launch = nullptr;
+
+std::string after_which_op(cudaError_t error) {
+  if (last_launch == nullptr || !is_device_lost(error)) return "";
+  return fmt::format("; the last op given was {} (with CUDA_LAUNCH_BLOCKING=1 it is the one that failed)", last_launch);
+}
+
 const char* advice(cudaError_t error) {
   switch (error) {
     case cudaErrorNoDevice:
@@ -51,8 +58,11 @@ const char* advice(cudaError_t error) {
 
 std::string describe_cuda_error(cudaError_t error, const char* call) {
   cudaGetLastError();
-  return fmt::format("CUDA: {}: {} ({}){}", call, cudaGetErrorString(error), cudaGetErrorName(error), advice(error));
+  return fmt::format("CUDA: {}: {} ({}){}{}", call, cudaGetErrorString(error), cudaGetErrorName(error), advice(error),
+                     after_which_op(error));
 }
+
+void note_launch(const char* op) noexcept { last_launch = op; }
 
 void log_cuda_error(cudaError_t error, const char* call) noexcept {
   // At exit the runtime may be gone before the last object; nothing is lost then.

@@ -18,6 +18,10 @@ inline void check_cuda(cudaError_t error, const char* call) {
   if (error != cudaSuccess) throw Error(describe_cuda_error(error, call));
 }
 
+/// `op` (a literal) has been given to the GPU by this thread. Faults are found later, by whoever waits: the message then
+/// names the last op given.
+void note_launch(const char* op) noexcept;
+
 /// For destructors: logs instead of throwing.
 void log_cuda_error(cudaError_t error, const char* call) noexcept;
 

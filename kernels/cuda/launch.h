@@ -23,7 +23,10 @@ struct Launch {
 };
 
 /// Throws Error naming `op` when its launch failed.
-inline void check_launch(const char* op) { check_cuda(cudaGetLastError(), op); }
+inline void check_launch(const char* op) {
+  note_launch(op);
+  check_cuda(cudaGetLastError(), op);
+}
 
 /// Calls f with a value of the C++ type that stores `dtype`; throws Error naming `op` for fp64, which CUDA ops don't
 /// take.
