@@ -53,7 +53,7 @@ class TrainLoop {
         interval_(parse_save_interval(setup.config.run.save_interval)),
         position_(start),
         kill_step_(kill_step(runtime.rank())),
-        progress_(make_progress(setup.config.scaler.check_overflow)) {
+        progress_(make_progress(setup.config.dtype == DType::kF16)) {
     if (runtime.rank() == 0) metrics_.emplace(folder.metrics(), start.steps);
     take_up(start);
     monitor.attach(engine, arena, [this](std::string_view text) {
