@@ -114,6 +114,14 @@ LLAMA_ZERO_HD inline bool is_stopped(const StepState& state) {
   return state.scale_exhausted != 0 || state.too_many_skips != 0;
 }
 
+/// The state that a run goes on from when it loads a saved one: what stopped the run that saved it is history.
+LLAMA_ZERO_HD inline StepState resumed(StepState saved) {
+  if (is_stopped(saved)) saved.skips_in_a_row = 0;
+  saved.scale_exhausted = 0;
+  saved.too_many_skips = 0;
+  return saved;
+}
+
 /// One boundary: `sum_of_squares` of the averaged, still scaled gradients of all ranks, and whether any was not finite.
 /// Unscales with the scale that backward used (DeepSpeed issue 8588 is not copied), then moves the scale.
 /// `schedule` has at least applied_steps + 1 rows, or `rows` of them, the last of which then repeats.
