@@ -149,7 +149,7 @@ LLAMA_ZERO_HD inline void advance_step_state(StepState& state, const LossScalerC
   if (overflow) {
     state.skipped_steps += 1;
     state.skips_in_a_row += 1;
-    if (state.skips_in_a_row == config.max_skips_in_a_row) state.too_many_skips = 1;
+    if (config.max_skips_in_a_row > 0 && state.skips_in_a_row >= config.max_skips_in_a_row) state.too_many_skips = 1;
   } else {
     state.applied_steps += 1;
     state.skips_in_a_row = 0;
