@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "launcher/config_resolve.h"
 #include "launcher/monitor/comms_log.h"
+#include "launcher/schema_coerce.h"
 
 namespace llama_zero {
 namespace {
@@ -61,7 +62,7 @@ void resolve_monitor(const ConfigValues& values, TrainConfig& config) {
   monitor.memory_breakdown = values.flag("memory_breakdown");
   monitor.dump_state = values.flag("dump_state");
   monitor.throughput = values.flag("timers.throughput.enabled");
-  monitor.log_level = values.text("log_level");
+  monitor.log_level = lower_case(values.text("log_level"));
   monitor.tensorboard = file_monitor(values, "tensorboard");
   monitor.csv = file_monitor(values, "csv_monitor");
   monitor.flops = flops_profiler(values);

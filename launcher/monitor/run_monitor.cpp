@@ -46,8 +46,10 @@ RunMonitor::RunMonitor(const TrainSetup& setup, Runtime& runtime)
   if (config().flops.enabled && !config().flops.output_file.empty()) start_profile_file(config().flops.output_file);
 }
 
-RunMonitor::~RunMonitor() {
-  if (engine_ != nullptr) engine_->set_observer(nullptr);
+void RunMonitor::stop_watching() {
+  if (engine_ == nullptr) return;
+  engine_->set_observer(nullptr);
+  engine_ = nullptr;
   if (timer_) runtime_.communicator().remove_observer(*timer_);
   if (comms_) runtime_.communicator().remove_observer(*comms_);
 }
@@ -72,10 +74,7 @@ void RunMonitor::attach(Engine& engine, Arena& arena, std::function<void(std::st
   if (!observers_.empty()) engine.set_observer(&observers_);
 }
 
-void RunMonitor::detach() {
-  if (engine_ == nullptr) return;
-  engine_->set_observer(nullptr);
-  engine_ = nullptr;
+void RunMonitor::print_summary() const {
   if (comms_) print_(comms_->table());
 }
 

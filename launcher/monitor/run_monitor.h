@@ -30,15 +30,16 @@ class RunMonitor {
   /// Opens the monitors' files; throws Error, naming the file, when one cannot be. `setup` and `runtime` must outlive
   /// the object.
   RunMonitor(const TrainSetup& setup, Runtime& runtime);
-  ~RunMonitor();
   RunMonitor(const RunMonitor&) = delete;
   RunMonitor& operator=(const RunMonitor&) = delete;
 
-  /// Starts to watch; `print` writes text as it stands, ending the live line before. Engine and arena must outlive the
-  /// object or be detached.
+  /// Starts to watch; `print` writes text as it stands, ending the live line before. Engine, arena and what `print`
+  /// uses must live until stop_watching.
   void attach(Engine& engine, Arena& arena, std::function<void(std::string_view)> print);
-  /// Ends the watch and prints the table of collectives.
-  void detach();
+  /// Prints the table of collectives, when there is one.
+  void print_summary() const;
+  /// Ends the watch.
+  void stop_watching();
 
   /// Before step `step` (from 1) is given to the engine.
   void before_step(std::int64_t step, std::span<const Pass> passes);
