@@ -53,6 +53,26 @@ std::string flag_help(const SchemaKey& key) {
   return help;
 }
 
+/// The words as a shell reads them back, without --resume and its value.
+std::string invocation_of(std::span<const char* const> words) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
+  std::string line;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string_view word = words[i];
+    if (word == "--resume") ++i;
+    if (word.starts_with("--resume")) continue;
+    if (!line.empty()) line += ' ';
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char letter : word) line += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+    line += '\'';
+  }
+  return line;
+}
+
 class Parser {
  public:
   Parser() : app_(kDescription, "llama_zero") {
@@ -71,6 +91,7 @@ class Parser {
   CommandLine parse(int argc, const char* const* argv) {
     // The word train changes nothing; without it, --help is the program's.
     std::vector<const char*> words(argv, argv + argc);
+    result_.train.invocation = invocation_of(words);
     if (argc > 1 && std::string_view(argv[1]) == "train") words.erase(words.begin() + 1);
     try {
       app_.parse(static_cast<int>(words.size()), words.data());
@@ -121,8 +142,9 @@ class Parser {
   void add_plan() {
     CLI::App* app = add_subcommand(Command::kPlan, "plan", "predict the memory of a run, without GPU, ranks or data");
     app->fallthrough();
-    app->footer("Every option of training describes the run: --config, --model, --micro-batch, --sequence-length, "
-                "--device, --set, ...");
+    app->footer(
+        "Every option of training describes the run: --config, --model, --micro-batch, --sequence-length, "
+        "--device, --set, ...");
     PlanArguments& arguments = result_.plan;
     app->add_option("--ranks", arguments.ranks, "ranks of the run (default: those that mpirun started)")
         ->check(CLI::Range(1, 1 << 20));
@@ -154,7 +176,12 @@ class Parser {
     CLI::Option* instruction = app->add_option("--instruction", arguments.instruction, "what to do");
     CLI::Option* input = app->add_option("--input", arguments.input, "what to do it with");
     CLI::Option* prompt = app->add_option("--prompt", arguments.prompt, "raw text to continue, without the template");
+    CLI::Option* ids = app->add_option("--prompt-ids", arguments.prompt_ids, "token ids to continue, as 1,2,3");
+    ids->delimiter(',')->check(CLI::NonNegativeNumber);
+    app->add_flag("--print-ids", arguments.print_ids,
+                  "answer with token ids; after --prompt-ids no tokenizer is needed");
     prompt->excludes(instruction)->excludes(input);
+    ids->excludes(instruction)->excludes(input)->excludes(prompt);
     input->needs(instruction);
     app->add_option("--max-new-tokens", arguments.max_new_tokens, "longest answer")
         ->capture_default_str()
@@ -165,8 +192,11 @@ class Parser {
     app->add_option("--top-p", arguments.top_p, "sample from the likeliest tokens of this total probability")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1.0));
-    app->parse_complete_callback([instruction, prompt] {
-      if (instruction->count() + prompt->count() == 0) throw CLI::RequiredError("--instruction or --prompt");
+    app->parse_complete_callback([instruction, prompt, ids, &arguments] {
+      if (instruction->count() + prompt->count() + ids->count() == 0) {
+        throw CLI::RequiredError("--instruction, --prompt or --prompt-ids");
+      }
+      arguments.model.without_tokenizer = ids->count() > 0 && arguments.print_ids;
     });
   }
 
@@ -174,9 +204,16 @@ class Parser {
     CLI::App* app = add_subcommand(Command::kEval, "eval", "loss and exact match of a model on an Alpaca file");
     EvalArguments& arguments = result_.eval;
     add_model(*app, arguments.model);
-    app->add_option("--data", arguments.data, "Alpaca JSON or JSON lines (default: the bundled held-out prompts)");
+    CLI::Option* data =
+        app->add_option("--data", arguments.data, "Alpaca JSON or JSON lines (default: the bundled held-out prompts)");
+    CLI::Option* ids =
+        app->add_option("--ids", arguments.ids,
+                        "JSON lines of token ids, [1, 2, 3] or {\"ids\": [1, 2, 3], \"prompt\": 2}: loss "
+                        "alone, without a tokenizer");
+    ids->excludes(data);
     app->add_option("--limit", arguments.limit, "only the first rows (default: all)")->check(CLI::PositiveNumber);
-    app->add_option("--show", arguments.show, "print this many questions with answers")->check(CLI::NonNegativeNumber);
+    ids->excludes(app->add_option("--show", arguments.show, "print this many questions with answers")
+                      ->check(CLI::NonNegativeNumber));
     app->add_option("--sequence-length", arguments.sequence_length, "longest example in tokens")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
@@ -184,10 +221,13 @@ class Parser {
                     "longest answer (default: what the longest expected output needs)")
         ->check(CLI::PositiveNumber);
     app->add_option("--json", arguments.json, "write the figures to this file");
-    app->add_option("--min-exact-match", arguments.min_exact_match, "exit code 1 below this mean, in percent")
-        ->check(CLI::Range(0.0, 100.0));
-    app->add_option("--min-family", arguments.min_family, "exit code 1 when a family is below this, in percent")
-        ->check(CLI::Range(0.0, 100.0));
+    ids->excludes(
+        app->add_option("--min-exact-match", arguments.min_exact_match, "exit code 1 below this mean, in percent")
+            ->check(CLI::Range(0.0, 100.0)));
+    ids->excludes(
+        app->add_option("--min-family", arguments.min_family, "exit code 1 when a family is below this, in percent")
+            ->check(CLI::Range(0.0, 100.0)));
+    app->parse_complete_callback([&arguments] { arguments.model.without_tokenizer = !arguments.ids.empty(); });
   }
 
   void add_sample() {
@@ -214,9 +254,9 @@ class Parser {
   }
 
   void add_log_level(CLI::App& app) {
-    app.add_option("--log-level", log_level_, "debug, info, warning or error")
+    app.add_option("--log-level", log_level_, "debug, info, warning, error or critical")
         ->capture_default_str()
-        ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+        ->check(CLI::IsMember({"debug", "info", "warning", "error", "critical"}));
   }
 
   // Options of training before another subcommand would be ignored: they are refused.
@@ -242,6 +282,9 @@ class Parser {
       const std::string value = !is_bool ? flag.value : flag.truth ? "true" : "false";
       const bool verbatim = flag.key->type == ValueType::kString;
       train.flags.overrides.push_back({std::string(flag.key->path), value, flag.flag, verbatim});
+    }
+    if (app_.get_option("--log-level")->count() > 0) {
+      train.flags.overrides.push_back({"log_level", log_level_, "--log-level", true});
     }
     if (micro_batch_->count() > 0) {
       const std::string value = fmt::format("{}", micro_batch_value_);

@@ -16,7 +16,8 @@ enum class Command { kPrintText, kTrain, kPlan, kReport, kTokenize, kGenerate, k
 
 struct TrainArguments {
   std::optional<fs::path> config;
-  ConfigFlags flags;  ///< --set first, then the flags, which therefore win
+  ConfigFlags flags;          ///< --set first, then the flags, which therefore win
+  std::string invocation;     ///< the command line as typed, without --resume
   bool plan = false;          ///< print the memory table and stop
   bool print_config = false;  ///< print the resolved config with the origin of each value and stop
 };
@@ -41,13 +42,16 @@ struct ModelArguments {
   std::string tokenizer;  ///< empty: the folder's, else the bundled one
   std::string dtype;      ///< "fp32", "fp16", "bf16"; empty: the folder's own, fp32 for a preset
   DeviceChoice device = DeviceChoice::kAuto;
-  std::uint64_t seed = 42;  ///< random weights of a preset; sampling
+  std::uint64_t seed = 42;         ///< random weights of a preset; sampling
+  bool without_tokenizer = false;  ///< token ids in and out: none is looked for
 };
 
 struct GenerateArguments {
   ModelArguments model;
   std::string instruction, input;
-  std::optional<std::string> prompt;  ///< raw text instead of Alpaca's template
+  std::optional<std::string> prompt;     ///< raw text instead of Alpaca's template
+  std::vector<std::int32_t> prompt_ids;  ///< token ids instead of text; empty: text
+  bool print_ids = false;                ///< the answer as token ids
   std::int64_t max_new_tokens = 128;
   double temperature = 0.0;  ///< 0: greedy
   double top_p = 1.0;
@@ -56,6 +60,7 @@ struct GenerateArguments {
 struct EvalArguments {
   ModelArguments model;
   std::string data;        ///< empty: the bundled held-out prompts
+  std::string ids;         ///< rows as token ids (launcher/id_rows.h) instead of text: loss alone; empty: text
   std::int64_t limit = 0;  ///< rows, 0: all
   std::int64_t show = 0;   ///< questions to print with answer and expected output
   std::int64_t sequence_length = 512;

@@ -51,13 +51,15 @@ struct RunSection {
   std::string eval_data;  ///< rows for the loss at the end; empty: none
   std::string tokenizer;  ///< tokenizer.model; empty: the model folder's, else the bundled one
   std::int64_t sequence_length = 0;
-  double epochs = 0.0;         ///< > 0, may be fractional
-  std::int64_t max_steps = 0;  ///< 0: epochs decide
-  std::string output;          ///< the run's folder; empty: runs/<run_name>
-  std::string run_name;        ///< empty: made from model and time
-  std::string save_interval;   ///< as parse_save_interval reads it
-  std::int64_t keep = 0;       ///< newest checkpoints that stay; 0: all
-  std::string resume;          ///< a checkpoint, a run's folder, or "latest"; empty: start anew
+  double epochs = 0.0;               ///< > 0, may be fractional
+  std::int64_t max_steps = 0;        ///< 0: epochs decide
+  std::string output;                ///< the run's folder; empty: runs/<run_name>
+  std::string run_name;              ///< empty: made from model and time
+  std::string save_interval;         ///< as parse_save_interval reads it
+  std::int64_t keep = 0;             ///< newest checkpoints that stay; 0: all
+  std::string resume;                ///< a checkpoint, a run's folder, or "latest"; empty: start anew
+  std::string export_dtype;          ///< "auto", "fp32", "fp16", "bf16": storage of the final model
+  std::int64_t max_shard_bytes = 0;  ///< largest weight file of the final model
   std::uint64_t seed = 0;
   DeviceChoice device = DeviceChoice::kAuto;
   AttentionChoice attention = AttentionChoice::kAuto;

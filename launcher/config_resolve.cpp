@@ -1,6 +1,7 @@
 // The second step of the config: facts about model and data are known, every "auto" gets its value.
 #include "launcher/config_resolve.h"
 
+#include "launcher/byte_size.h"
 #include "launcher/save_interval.h"
 
 #include <fmt/format.h>
@@ -50,6 +51,8 @@ RunSection read_run_section(const ConfigValues& values) {
   parse_save_interval(run.save_interval);
   run.keep = values.integer("llama_zero.keep");
   run.resume = values.text("llama_zero.resume");
+  run.export_dtype = values.text("llama_zero.export_dtype");
+  run.max_shard_bytes = parse_byte_size(values.text("llama_zero.max_shard_size"), "llama_zero.max_shard_size");
   run.seed = static_cast<std::uint64_t>(values.integer("llama_zero.seed"));
   run.device = device_of(values.text("llama_zero.device"));
   run.attention = attention_of(values.text("llama_zero.attention"));

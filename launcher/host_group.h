@@ -43,6 +43,8 @@ class HostGroup {
   std::string from_root(const std::string& text) const;
   /// Every rank's text, by rank, on every rank.
   std::vector<std::string> from_all(const std::string& text) const;
+  /// Every rank's number, in rank order, on every rank.
+  std::vector<std::int64_t> from_each(std::int64_t mine) const { return gather(mine); }
   /// Element by element over ranks, added in rank order. Every rank gives the same number of values.
   std::vector<double> sum(std::span<const double> mine) const;
 

@@ -3,6 +3,7 @@
 #include <exception>
 #include <string>
 
+#include "core/io_fault.h"
 #include "core/log.h"
 #include "launcher/cli.h"
 #include "launcher/data_commands.h"
@@ -54,6 +55,7 @@ int run(int argc, char** argv, MpiWorld& world) {
     CommandLine line;
     group.together([&] { line = parse_command_line(argc, argv); });
     log::configure(world.rank(), world.size(), line.log_level);
+    io_fault::arm_from_environment();
     return dispatch(line, world, group);
   } catch (const AgreedError& error) {
     if (world.rank() == 0) report(error.what());

@@ -16,6 +16,25 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Steps that the checkpoint does not know were made in vain: the resumed run writes them again.
+void keep_lines(const fs::path& path, std::int64_t last_step) {
+  AtomicFile kept(path);
+  const MappedFile file(path);
+  std::string_view text = file.text();
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) break;  // cut short by a crash
+    const std::string_view line = text.substr(0, end + 1);
+    const Json json = Json::parse(line, nullptr, false);
+    const auto step = json.is_object() ? json.find("step") : json.end();
+    if (json.is_object() && step != json.end() && step->is_number_integer() && step->get<std::int64_t>() <= last_step) {
+      kept.write(line);
+    }
+    text.remove_prefix(end + 1);
+  }
+  kept.commit();
+}
+
 Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 }  // namespace
@@ -37,8 +56,10 @@ std::string metrics_line(const StepReport& report) {
   return line.dump();
 }
 
-MetricsFile::MetricsFile(fs::path path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+MetricsFile::MetricsFile(fs::path path, std::int64_t steps_before) : path_(std::move(path)) {
+  if (steps_before > 0 && fs::exists(path_)) keep_lines(path_, steps_before);
+  const int how = steps_before > 0 ? O_APPEND : O_TRUNC;
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | how | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail_errno(errno, fmt::format("cannot write {}", path_.string()));
 }
 

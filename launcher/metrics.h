@@ -14,8 +14,9 @@ std::string metrics_line(const StepReport& report);
 
 class MetricsFile {
  public:
-  /// Creates or truncates the file. Throws Error when it cannot be opened.
-  explicit MetricsFile(fs::path path);
+  /// Starts the file anew, but for the lines of steps up to `steps_before`, which a resumed run has behind it. Throws
+  /// Error when it cannot be written.
+  explicit MetricsFile(fs::path path, std::int64_t steps_before = 0);
   ~MetricsFile();
   MetricsFile(const MetricsFile&) = delete;
   MetricsFile& operator=(const MetricsFile&) = delete;

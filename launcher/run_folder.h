@@ -22,6 +22,7 @@ class RunFolder {
   fs::path config() const { return path_ / "config.json"; }
   fs::path metrics() const { return path_ / "metrics.jsonl"; }
   fs::path final_model() const { return path_ / "final"; }
+  fs::path checkpoints() const { return path_ / "checkpoints"; }
   /// Whether an earlier run left its metrics here; they are about to be replaced.
   bool used_before() const { return fs::exists(metrics()); }
 

@@ -2,14 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 
 #include "core/arena.h"
 #include "core/log.h"
+#include "launcher/checkpoint_saver.h"
+#include "launcher/driver_memory.h"
+#include "launcher/monitor/run_monitor.h"
 #include "launcher/plan_case.h"
 #include "launcher/progress.h"
-#include "launcher/driver_memory.h"
+#include "launcher/resume.h"
 #include "launcher/run_folder.h"
 #include "launcher/stop_signal.h"
 #include "launcher/train_finish.h"
@@ -22,14 +26,17 @@ namespace llama_zero {
 namespace {
 
 // Rank 0 makes the folder and writes the config as it was understood; the others learn its path.
-RunFolder open_run_folder(const TrainSetup& setup, const HostGroup& group) {
+RunFolder open_run_folder(const TrainSetup& setup, const std::optional<ResumePoint>& resumed, const HostGroup& group) {
   std::string path;
   group.on_root([&] {
-    const RunSection& run = setup.config.run;
+    RunSection run = setup.config.run;
+    // A resumed run goes on in its own folder, unless it is told another.
+    const auto own = resumed ? run_of_checkpoint(resumed->reader->folder()) : std::nullopt;
+    if (own && run.output.empty() && run.run_name.empty()) run.output = own->string();
     const std::string name = fmt::format("{}-zero{}", folder_name(setup.model.name), setup.config.zero.stage);
     const RunFolder folder = RunFolder::create(run.output, run.run_name, name);
     path = folder.path().string();
-    if (folder.used_before()) log::info("{:<10}{} holds an earlier run, which is replaced", "note", path);
+    if (folder.used_before() && !resumed) log::info("{:<10}{} holds an earlier run, which is replaced", "note", path);
     AtomicFile config(folder.config());
     config.write(resolved_json(setup.config));
     config.commit();
@@ -47,7 +54,12 @@ void give_workspace(Ops& ops, std::size_t bytes, Arena& arena) {
   if (bytes > 0) ops.set_workspace(arena.allocate("workspace", DType::kU8, static_cast<std::int64_t>(bytes)));
 }
 
-void set_weights(const TrainSetup& setup, Engine& engine, const HostGroup& group) {
+void set_weights(const TrainSetup& setup, std::optional<ResumePoint>& resumed, Engine& engine, const HostGroup& group) {
+  if (resumed) {
+    restore_engine(*resumed, engine, group);
+    resumed->reader.reset();
+    return;
+  }
   if (!setup.model.imported) {
     engine.initialise(setup.config.run.seed);
     return;
@@ -57,15 +69,34 @@ void set_weights(const TrainSetup& setup, Engine& engine, const HostGroup& group
   engine.load_weights([&](int unit, std::int64_t begin, std::span<float> out) { folder->read(unit, begin, out); });
 }
 
-int train(TrainSetup& setup, Runtime& runtime) {
+void apply_log_level(const std::string& level, const Runtime& runtime) {
+  if (!level.empty()) log::configure(runtime.rank(), runtime.ranks(), log::parse_level(level));
+}
+
+// What was asked for is the training itself; what a checkpoint has need not be computed or written before the end.
+int end_stopped(const TrainTotals& totals, const RunFolder& folder, const std::string& invocation, int ranks) {
+  log::info("stopped   by {} after step {} of this run; go on with:", strsignal(totals.stop_signal), totals.steps);
+  const std::string launcher = ranks > 1 ? fmt::format("mpirun -np {} ", ranks) : std::string();
+  log::info("  {}{} --resume {}", launcher, invocation, folder.path().string());
+  return 0;
+}
+
+int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   const HostGroup& group = runtime.group();
-  const RunFolder folder = open_run_folder(setup, group);
+  std::optional<ResumePoint> resumed;
+  if (!setup.config.run.resume.empty()) resumed.emplace(open_resume(setup, group));
+  const RunPosition start = resumed ? resumed->position : RunPosition{};
+  const RunFolder folder = open_run_folder(setup, resumed, group);
   const StopSignal signal;
+  std::optional<RunMonitor> monitor;  // a file that cannot be written ends the run before anything is computed
+  group.together([&] { monitor.emplace(setup, runtime); });
   Arena arena(runtime.device(), with_workspace(setup.plan).peak_bytes, runtime.device().description(), arena_options());
   give_workspace(runtime.ops(), setup.plan.workspace_bytes, arena);
   Engine engine(*setup.table, setup.engine, runtime.device(), runtime.ops(), runtime.communicator(), arena);
-  set_weights(setup, engine, group);
-  const TrainTotals totals = run_training(setup, engine, arena, runtime, folder, signal);
+  set_weights(setup, resumed, engine, group);
+  CheckpointSaver saver(setup, engine, runtime, folder, setup.config.run.keep);
+  const TrainTotals totals = run_training(setup, engine, arena, runtime, folder, signal, *monitor, saver, start);
+  if (totals.stop_signal != 0) return end_stopped(totals, folder, invocation, runtime.ranks());
   const std::optional<double> eval_loss = evaluate_at_end(setup, engine);
   const MemoryReport measured = arena.report();
   export_final_model(setup, engine, runtime, folder);
@@ -83,6 +114,7 @@ int run_train(const TrainArguments& arguments, MpiWorld& world) {
   group.together([&] { file = load_config(arguments.config, arguments.flags); });
   Runtime runtime(world, {file.run.device, file.run.attention, file.run.communicator});
   TrainSetup setup = prepare_training(file, runtime);
+  apply_log_level(setup.config.monitor.log_level, runtime);
   if (arguments.print_config) {
     if (runtime.rank() == 0) write_stdout(print_resolved(setup.config));
     return 0;
@@ -90,7 +122,7 @@ int run_train(const TrainArguments& arguments, MpiWorld& world) {
   print_header(setup, runtime);
   if (arguments.plan) return 0;
   group.together([&] { check_fits(setup, runtime); });
-  return train(setup, runtime);
+  return train(setup, runtime, arguments.invocation);
 }
 
 }  // namespace llama_zero

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "core/log.h"
-#include "launcher/progress.h"
 #include "launcher/plan_case.h"
+#include "launcher/progress.h"
 #include "model/hf_folder.h"
 
 namespace llama_zero {
@@ -52,15 +52,30 @@ std::optional<double> evaluate_at_end(TrainSetup& setup, Engine& engine) {
   return sum / static_cast<double>(tokens);
 }
 
+namespace {
+
+DType export_dtype(const TrainConfig& config) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    if (name_of(dtype) == config.run.export_dtype) return dtype;
+  }
+  return config.dtype;
+}
+
+}  // namespace
+
 void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder) {
   if (runtime.rank() == 0) {
     HfModelInfo info = setup.model.config.info;
-    info.torch_dtype = setup.config.dtype;
-    write_hf_folder(folder.final_model(), *setup.table, info, setup.tokenizer->path(),
-                    [&](int unit, std::vector<float>& out) { engine.gather_weights(unit, out); });
+    info.torch_dtype = export_dtype(setup.config);
+    HfExportOptions options;
+    options.max_shard_bytes = setup.config.run.max_shard_bytes;
+    options.source = setup.model.folder;
+    write_hf_folder(
+        folder.final_model(), *setup.table, info, setup.tokenizer->path(),
+        [&](int unit, std::vector<float>& out) { engine.gather_master(unit, out); }, options);
   } else {
     std::vector<float> unit_values;
-    for (int unit = 0; unit < setup.table->unit_count(); ++unit) engine.gather_weights(unit, unit_values);
+    for (int unit = 0; unit < setup.table->unit_count(); ++unit) engine.gather_master(unit, unit_values, false);
   }
   runtime.group().barrier();
 }
@@ -72,7 +87,8 @@ void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::opti
   if (totals.steps > 0) {
     log::info("loss      first {:.4f}, last {:.4f}", totals.first_loss, totals.last_loss);
     log::info("speed     {} tokens/s ({} tokens, {} rows)",
-              format_count(static_cast<std::int64_t>(static_cast<double>(totals.tokens) / totals.seconds)),
+              format_count(static_cast<std::int64_t>(static_cast<double>(totals.tokens - totals.tokens_before) /
+                                                     totals.seconds)),
               format_count(totals.tokens), format_count(totals.samples));
     log::info("padding   {:.2f} % of the tokens computed",
               100.0 * static_cast<double>(totals.padded_tokens) / all_tokens);

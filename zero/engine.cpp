@@ -96,6 +96,42 @@ class Engine::Impl {
     compute_->synchronize();
   }
 
+  std::vector<std::string> state_names() const {
+    std::vector<std::string> names{"master"};
+    for (const std::string_view name : optimizer_.names()) names.emplace_back(name);
+    return names;
+  }
+
+  void read_state(int unit, int state, std::int64_t begin, std::span<float> out) {
+    const View values = state_view(unit, state);
+    const bool whole = values.numel() == layout_[unit].padded();
+    const std::int64_t first = (whole ? layout_.own_begin(unit) : 0) + begin;
+    require(begin >= 0 && begin + std::ssize(out) <= layout_[unit].valid(layout_.rank()),
+            "engine: values {} to {} of unit {} are not in rank {}'s shard", begin, begin + std::ssize(out), unit,
+            layout_.rank());
+    if (out.empty()) return;
+    context_.device.copy(values.slice(first, std::ssize(out)), View::of<float>(out), *compute_);
+    compute_->synchronize();
+  }
+
+  void load_states(const StateReader& read, const StepState& step_state) {
+    require(!given_, "engine: states are loaded while a step is under way");
+    const int states = static_cast<int>(state_names().size());
+    for (int unit = 0; unit < layout_.unit_count(); ++unit) {
+      for (int state = 0; state < states; ++state) {
+        const auto of_state = [&](int of_unit, std::int64_t begin, std::span<float> out) {
+          read(of_unit, state, begin, out);
+        };
+        io_.write(unit, state_view(unit, state), of_state, *compute_);
+      }
+    }
+    optimizer_.copy_to_model(*compute_);
+    state_ = resumed(step_state);
+    boundary_.write(state_, *compute_);
+    params_->publish(*compute_);
+    compute_->synchronize();
+  }
+
   std::optional<StepResult> train_step(std::span<const Pass> passes, double loss_weight) {
     require(failure_.empty(), "engine: no step can follow this: {}", failure_);
     require(!passes.empty(), "engine: a step of no passes");
@@ -164,6 +200,12 @@ class Engine::Impl {
 
   // A batch whose targets are all masked has no loss: its gradient is zero, whatever it is divided by.
   static double divisor(double loss_weight) { return loss_weight > 0.0 ? loss_weight : 1.0; }
+
+  View state_view(int unit, int state) {
+    require(unit >= 0 && unit < layout_.unit_count() && state >= 0 && state <= std::ssize(optimizer_.names()),
+            "engine: there is no state {} of unit {}", state, unit);
+    return state == 0 ? optimizer_.master(unit) : optimizer_.state(unit, static_cast<std::size_t>(state - 1));
+  }
 
   std::int64_t next_step() const { return state_.iteration + 1 + (given_ ? 1 : 0); }
 
@@ -240,6 +282,11 @@ std::optional<StepResult> Engine::drain() { return impl_->drain(); }
 double Engine::evaluate(std::span<const Pass> passes) { return impl_->evaluate(passes); }
 void Engine::gather_master(int unit, std::vector<float>& out, bool wanted) { impl_->gather_master(unit, out, wanted); }
 void Engine::gather_weights(int unit, std::vector<float>& out) { impl_->gather_weights(unit, out); }
+std::vector<std::string> Engine::state_names() const { return impl_->state_names(); }
+void Engine::read_state(int unit, int state, std::int64_t begin, std::span<float> out) {
+  impl_->read_state(unit, state, begin, out);
+}
+void Engine::load_states(const StateReader& read, const StepState& step_state) { impl_->load_states(read, step_state); }
 ParamSource& Engine::params() { return impl_->params(); }
 const StepState& Engine::last_state() const { return impl_->state(); }
 std::int64_t Engine::gathered_elements_peak() const { return impl_->params().gathered_elements_peak(); }

@@ -103,6 +103,18 @@ class Engine {
   /// Collective, the same for the model's copy of the weights as this rank's model sees them (widened to fp32).
   void gather_weights(int unit, std::vector<float>& out);
 
+  // What a checkpoint holds of this rank (zero/checkpoint). State 0 is the fp32 master, the others are the optimizer's.
+
+  /// "master", then the optimizer's names, e.g. "exp_avg", "exp_avg_sq".
+  std::vector<std::string> state_names() const;
+  /// Copies values of this rank's shard of a unit, [begin, begin + out.size()) counted from the shard's first, padding
+  /// not included, to the host, and waits for them. Of the last step given.
+  void read_state(int unit, int state, std::int64_t begin, std::span<float> out);
+  /// Collective: everything as a checkpoint had it. `read(unit, state, begin, out)` gives elements of the unpadded unit
+  /// as load_weights' reader does. No step may be under way (drain).
+  using StateReader = std::function<void(int unit, int state, std::int64_t begin, std::span<float> out)>;
+  void load_states(const StateReader& read, const StepState& step_state);
+
   ParamSource& params();
   /// Of the last step whose result was returned.
   const StepState& last_state() const;

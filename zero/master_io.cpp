@@ -22,20 +22,21 @@ MasterIo::MasterIo(const RankContext& context)
     : context_(context), staging_(context.arena.allocate("staging", DType::kF32, staging_elements(context))) {}
 
 void MasterIo::write(ShardedOptimizer& optimizer, const UnitReader& read, Stream& stream) {
+  for (int unit = 0; unit < context_.layout.unit_count(); ++unit) write(unit, optimizer.master(unit), read, stream);
+}
+
+void MasterIo::write(int unit, View target, const UnitReader& read, Stream& stream) {
+  const UnitPartition& partition = context_.layout[unit];
+  const bool whole = target.numel() == partition.padded();
+  const std::int64_t first = whole ? 0 : context_.layout.own_begin(unit);
   std::vector<float> host;
-  for (int unit = 0; unit < context_.layout.unit_count(); ++unit) {
-    const View master = optimizer.master(unit);
-    const UnitPartition& partition = context_.layout[unit];
-    const bool whole = master.numel() == partition.padded();
-    const std::int64_t first = whole ? 0 : context_.layout.own_begin(unit);
-    for (std::int64_t begin = 0; begin < master.numel(); begin += kHostChunk) {
-      const std::int64_t count = std::min(kHostChunk, master.numel() - begin);
-      const std::int64_t valid = std::clamp<std::int64_t>(partition.numel - first - begin, 0, count);
-      host.assign(static_cast<std::size_t>(count), 0.0F);
-      if (valid > 0) read(unit, first + begin, std::span(host).first(static_cast<std::size_t>(valid)));
-      context_.device.copy(ConstView::of<float>(host), master.slice(begin, count), stream);
-      stream.synchronize();
-    }
+  for (std::int64_t begin = 0; begin < target.numel(); begin += kHostChunk) {
+    const std::int64_t count = std::min(kHostChunk, target.numel() - begin);
+    const std::int64_t valid = std::clamp<std::int64_t>(partition.numel - first - begin, 0, count);
+    host.assign(static_cast<std::size_t>(count), 0.0F);
+    if (valid > 0) read(unit, first + begin, std::span(host).first(static_cast<std::size_t>(valid)));
+    context_.device.copy(ConstView::of<float>(host), target.slice(begin, count), stream);
+    stream.synchronize();
   }
 }
 

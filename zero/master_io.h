@@ -15,6 +15,8 @@ class MasterIo {
 
   /// Fills the masters of what this rank updates; padding becomes zero.
   void write(ShardedOptimizer& optimizer, const UnitReader& read, Stream& stream);
+  /// The same for one unit's values of any kind: `target` fp32, the whole padded unit or this rank's shard.
+  void write(int unit, View target, const UnitReader& read, Stream& stream);
 
   /// Collective: a whole unit (unpadded) of shard-wise or whole values. `own` fp32: the whole padded unit or this
   /// rank's shard. `out` is resized to the unit on every rank, or stays empty where `wanted` is false.

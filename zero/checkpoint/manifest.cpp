@@ -19,9 +19,10 @@ constexpr std::size_t kMostStates = 16;
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
 Json json_of(const StepState& state) {
-  return {{"loss_scale", state.loss_scale},       {"hysteresis_left", state.hysteresis_left},
-          {"iteration", state.iteration},         {"last_overflow", state.last_overflow},
-          {"applied_steps", state.applied_steps}, {"skipped_steps", state.skipped_steps}};
+  return {{"loss_scale", state.loss_scale},        {"hysteresis_left", state.hysteresis_left},
+          {"iteration", state.iteration},          {"last_overflow", state.last_overflow},
+          {"applied_steps", state.applied_steps},  {"skipped_steps", state.skipped_steps},
+          {"skips_in_a_row", state.skips_in_a_row}};
 }
 
 Json json_of(const CheckpointManifest& manifest) {
@@ -115,6 +116,8 @@ StepState step_state_of(const Fields& fields) {
   state.last_overflow = fields.integer("last_overflow", -1, kMost);
   state.applied_steps = fields.integer("applied_steps", 0, kMost);
   state.skipped_steps = fields.integer("skipped_steps", 0, kMost);
+  state.skips_in_a_row =
+      static_cast<std::int32_t>(fields.integer("skips_in_a_row", 0, std::numeric_limits<std::int32_t>::max()));
   return state;
 }
 

@@ -1,0 +1,96 @@
+#include "launcher/run_position.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace llama_zero {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+class Fields {
+ public:
+  Fields(const Json& json, const std::string& origin) : json_(json), origin_(origin) {}
+
+  std::int64_t count(const char* key) const {
+    const Json& value = at(key);
+    const bool fits = value.is_number_unsigned() && value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost);
+    if (!fits) fail("{}: run.{} is no count", origin_, key);
+    return value.get<std::int64_t>();
+  }
+  double number(const char* key) const {
+    const Json& value = at(key);
+    if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
+    require(value.is_number(), "{}: run.{} is no number", origin_, key);
+    return value.get<double>();
+  }
+  std::uint64_t word(const char* key) const {
+    const Json& value = at(key);
+    require(value.is_number_unsigned(), "{}: run.{} is no unsigned number", origin_, key);
+    return value.get<std::uint64_t>();
+  }
+
+ private:
+  const Json& at(const char* key) const {
+    const auto found = json_.find(key);
+    require(found != json_.end(), "{}: run.{} is missing", origin_, key);
+    return *found;
+  }
+
+  const Json& json_;
+  const std::string& origin_;
+};
+
+}  // namespace
+
+std::string format_run_position(const RunPosition& position) {
+  const Json json = {{"steps", position.steps},
+                     {"skipped", position.skipped},
+                     {"samples", position.samples},
+                     {"tokens", position.tokens},
+                     {"padded_tokens", position.padded_tokens},
+                     {"first_loss", position.first_loss},
+                     {"epoch", position.epoch},
+                     {"row_in_epoch", position.row_in_epoch},
+                     {"data_hash", position.data_hash},
+                     {"tokenizer_hash", position.tokenizer_hash},
+                     {"seed", position.seed}};
+  return json.dump();
+}
+
+RunPosition parse_run_position(std::string_view text, const std::string& origin) {
+  const Json json = Json::parse(text, nullptr, false);
+  require(json.is_object(), "{}: run is no JSON object", origin);
+  const Fields fields(json, origin);
+  RunPosition position;
+  position.steps = fields.count("steps");
+  position.skipped = fields.count("skipped");
+  position.samples = fields.count("samples");
+  position.tokens = fields.count("tokens");
+  position.padded_tokens = fields.count("padded_tokens");
+  position.first_loss = fields.number("first_loss");
+  position.epoch = fields.count("epoch");
+  position.row_in_epoch = fields.count("row_in_epoch");
+  position.data_hash = fields.word("data_hash");
+  position.tokenizer_hash = fields.word("tokenizer_hash");
+  position.seed = fields.word("seed");
+  return position;
+}
+
+void describe_data(RunPosition& position, const TrainSetup& setup, const LoaderPosition& next) {
+  position.epoch = next.epoch;
+  position.row_in_epoch = next.batch_in_epoch * setup.loader_options.global_batch;
+  const TokenFileKey& key = setup.data->tokens.key();
+  const std::uint64_t rows_of[] = {key.source_hash, key.template_hash, key.max_tokens};
+  position.data_hash = hash_bytes(std::as_bytes(std::span(rows_of)));
+  position.tokenizer_hash = setup.tokenizer->fingerprint();
+  position.seed = setup.config.run.seed;
+}
+
+}  // namespace llama_zero

@@ -1,0 +1,32 @@
+// Where a run stands: what a checkpoint knows beside weights, moments and step state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "data/loader.h"
+#include "launcher/train_setup.h"
+
+namespace llama_zero {
+
+struct RunPosition {
+  // Since the run's first step, whatever was resumed in between.
+  std::int64_t steps = 0, skipped = 0, samples = 0, tokens = 0, padded_tokens = 0;
+  double first_loss = 0.0;
+  // The row that comes next.
+  std::int64_t epoch = 0, row_in_epoch = 0;
+  // What it was trained on.
+  std::uint64_t data_hash = 0, tokenizer_hash = 0, seed = 0;
+  bool operator==(const RunPosition&) const = default;
+};
+
+/// The "run" object of a checkpoint's manifest.
+std::string format_run_position(const RunPosition& position);
+/// Throws Error naming `origin` and the field that is wrong.
+RunPosition parse_run_position(std::string_view text, const std::string& origin);
+
+/// Fills in what the data are and which row comes next, the first of batch `next`.
+void describe_data(RunPosition& position, const TrainSetup& setup, const LoaderPosition& next);
+
+}  // namespace llama_zero
