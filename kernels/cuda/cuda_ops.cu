@@ -25,15 +25,15 @@ class CudaOps final : public Ops {
   void rmsnorm_backward(const RmsNormBackward& args, Stream& stream) override { checked_run(args, stream); }
   void linear_forward(const LinearForward& args, Stream& stream) override {
     check(args);
-    gemm_.forward(args, launch_on(stream));
+    gemm_.run(cuda::gemm_call(args), launch_on(stream));
   }
   void linear_backward_input(const LinearBackwardInput& args, Stream& stream) override {
     check(args);
-    gemm_.backward_input(args, launch_on(stream));
+    gemm_.run(cuda::gemm_call(args), launch_on(stream));
   }
   void linear_backward_weight(const LinearBackwardWeight& args, Stream& stream) override {
     check(args);
-    gemm_.backward_weight(args, launch_on(stream));
+    gemm_.run(cuda::gemm_call(args), launch_on(stream));
   }
   void rope(const Rope& args, Stream& stream) override { checked_run(args, stream); }
   void attention_forward(const AttentionForward& args, Stream& stream) override {
@@ -63,9 +63,13 @@ class CudaOps final : public Ops {
 
   std::size_t workspace_bytes(const EmbeddingBackward& args) const override { return cuda::workspace_bytes(args); }
   std::size_t workspace_bytes(const RmsNormBackward& args) const override { return cuda::workspace_bytes(args); }
-  std::size_t workspace_bytes(const LinearForward&) const override { return cuda::kGemmWorkspaceBytes; }
-  std::size_t workspace_bytes(const LinearBackwardInput&) const override { return cuda::kGemmWorkspaceBytes; }
-  std::size_t workspace_bytes(const LinearBackwardWeight&) const override { return cuda::kGemmWorkspaceBytes; }
+  std::size_t workspace_bytes(const LinearForward& args) const override { return gemm_bytes(cuda::gemm_call(args)); }
+  std::size_t workspace_bytes(const LinearBackwardInput& args) const override {
+    return gemm_bytes(cuda::gemm_call(args));
+  }
+  std::size_t workspace_bytes(const LinearBackwardWeight& args) const override {
+    return gemm_bytes(cuda::gemm_call(args));
+  }
   std::size_t workspace_bytes(const AttentionForward& args) const override {
     return attention_for(args).workspace_bytes(args);
   }
@@ -76,12 +80,19 @@ class CudaOps final : public Ops {
   std::size_t workspace_bytes(const SumOfSquares& args) const override { return cuda::workspace_bytes(args); }
 
   cuda::GemmAlgorithms algorithms() const { return gemm_.algorithms(); }
+  const std::map<std::string, cuda::GemmProduct>& sized_products() const { return sized_; }
 
  private:
   template <typename Args>
   void checked_run(const Args& args, Stream& stream) {
     check(args);
     cuda::run(args, launch_on(stream));
+  }
+
+  /// A backend for planning keeps the products of the plan, which tune() times.
+  std::size_t gemm_bytes(const cuda::GemmCall& call) const {
+    if (!properties_.has_value()) sized_.try_emplace(call.product.key(), call.product);
+    return cuda::kGemmWorkspaceBytes;
   }
 
   cuda::Launch launch_on(Stream& stream) const {
@@ -104,8 +115,15 @@ class CudaOps final : public Ops {
 
   std::optional<CudaProperties> properties_;
   cuda::Gemm gemm_;
+  mutable std::map<std::string, cuda::GemmProduct> sized_;
   std::vector<std::unique_ptr<cuda::Attention>> attentions_;
 };
+
+const CudaOps& cuda_backend(const char* caller, const Ops& ops) {
+  const auto* cuda_ops = dynamic_cast<const CudaOps*>(&ops);
+  require(cuda_ops != nullptr, "{}: the ops are not of the CUDA backend", caller);
+  return *cuda_ops;
+}
 
 }  // namespace
 
@@ -117,10 +135,12 @@ std::unique_ptr<Ops> make_cuda_sizing_ops(const CudaOpsOptions& options) {
   return std::make_unique<CudaOps>(std::nullopt, options);
 }
 
-CudaGemmAlgorithms gemm_algorithms(const Ops& ops) {
-  const auto* cuda_ops = dynamic_cast<const CudaOps*>(&ops);
-  require(cuda_ops != nullptr, "gemm_algorithms: the ops are not of the CUDA backend");
-  return cuda_ops->algorithms();
+CudaGemmAlgorithms gemm_algorithms(const Ops& ops) { return cuda_backend("gemm_algorithms", ops).algorithms(); }
+
+std::vector<cuda::GemmProduct> cuda::sized_products(const Ops& sizing) {
+  std::vector<GemmProduct> products;
+  for (const auto& [key, product] : cuda_backend("tune", sizing).sized_products()) products.push_back(product);
+  return products;
 }
 
 }  // namespace llama_zero

@@ -39,25 +39,9 @@ using Layout = std::unique_ptr<std::remove_pointer_t<cublasLtMatrixLayout_t>, De
 using Preference =
     std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>, Destroyer<cublasLtMatmulPreferenceDestroy>>;
 
-/// One product in column-major terms, as cuBLAS has it: C [m, n] (+)= op(A) op(B), k the inner size. A row-major tensor
-/// [rows, columns] is a column-major matrix [columns, rows].
-struct Product {
-  bool transpose_a, transpose_b;
-  std::int64_t m, n, k;
-  std::int64_t lda, ldb;  ///< leading dimensions; C's is m
-  DType input, output;
-  bool accumulate;
-  unsigned alignment;  ///< largest power of two, up to 256, that divides all three addresses
-
-  std::string key() const {
-    return fmt::format("{}{} {}x{}x{} {}->{} beta{} align{}", transpose_a ? 't' : 'n', transpose_b ? 't' : 'n', m, n, k,
-                       name_of(input), name_of(output), accumulate ? 1 : 0, alignment);
-  }
-};
-
-unsigned common_alignment(const void* a, const void* b, const void* c) {
-  const auto bits = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
-                    reinterpret_cast<std::uintptr_t>(c) | 256U;
+unsigned common_alignment(const GemmMatrices& matrices) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(matrices.a) | reinterpret_cast<std::uintptr_t>(matrices.b) |
+                    reinterpret_cast<std::uintptr_t>(matrices.c) | 256U;
   return static_cast<unsigned>(bits & (~bits + 1));
 }
 
@@ -75,7 +59,7 @@ struct Plan {
   cublasLtMatmulAlgo_t algorithm;
 };
 
-Plan describe(const Product& product) {
+Plan describe(const GemmProduct& product) {
   Plan plan{};
   cublasLtMatmulDesc_t operation = nullptr;
   check_cublas(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "operation");
@@ -118,11 +102,10 @@ struct Gemm::Impl {
     if (handle != nullptr) cublasLtDestroy(handle);
   }
 
-  const Plan& plan_of(const Product& product, const std::string& key) {
+  const Plan& plan_of(const GemmProduct& product, const std::string& key) {
     const auto found = plans.find(key);
     if (found != plans.end()) return found->second;
-    // The first product opens the library, so that an object for planning needs no GPU.
-    if (handle == nullptr) check_cublas(cublasLtCreate(&handle), "could not start the library");
+    open();
     Plan plan = describe(product);
     const auto entry = tuned.find(key);
     if (entry != tuned.end()) {
@@ -134,29 +117,42 @@ struct Gemm::Impl {
       require(result.workspaceSize <= kGemmWorkspaceBytes, "cuBLASLt: the tuned algorithm of {} needs {} bytes", key,
               result.workspaceSize);
     } else {
-      plan.algorithm = first_candidate(plan, product.alignment, key);
+      const auto first = candidates(plan, product.alignment, 1);
+      require(!first.empty(), "cuBLASLt: no algorithm for {}", key);
+      plan.algorithm = first.front();
     }
     return plans.emplace(key, std::move(plan)).first->second;
   }
 
-  cublasLtMatmulAlgo_t first_candidate(const Plan& plan, unsigned alignment, const std::string& key) const {
+  std::vector<cublasLtMatmulAlgo_t> candidates(const Plan& plan, unsigned alignment, int most) const {
     const Preference preference = make_preference(alignment);
-    cublasLtMatmulHeuristicResult_t result{};
+    std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
     int found = 0;
-    check_cublas(cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.get(), plan.a.get(), plan.b.get(), plan.c.get(),
-                                                plan.c.get(), preference.get(), 1, &result, &found),
-                 "no algorithm for " + key);
-    require(found == 1, "cuBLASLt: no algorithm for {}", key);
-    return result.algo;
+    // The status says no more than `found`.
+    (void)cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.get(), plan.a.get(), plan.b.get(), plan.c.get(),
+                                         plan.c.get(), preference.get(), most, results.data(), &found);
+    std::vector<cublasLtMatmulAlgo_t> algorithms;
+    for (int i = 0; i < found; ++i) {
+      const auto& result = results[static_cast<std::size_t>(i)];
+      if (result.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(result.algo);
+    }
+    return algorithms;
   }
 
-  void run(const char* op, const Product& product, const void* a, const void* b, void* c, const Launch& launch) {
+  void open() {
+    // The first product opens the library, so that an object for planning needs no GPU.
+    if (handle == nullptr) check_cublas(cublasLtCreate(&handle), "could not start the library");
+  }
+
+  void run(const GemmCall& call, const Launch& launch) {
+    const GemmProduct& product = call.product;
     require(product.input == DType::kF32 || product.input == DType::kF16 || product.input == DType::kBF16,
-            "{}: the CUDA backend stores fp32, fp16 or bf16, not {}", op, name_of(product.input));
+            "{}: the CUDA backend stores fp32, fp16 or bf16, not {}", call.op, name_of(product.input));
     require(product.output == product.input || product.output == DType::kF32,
-            "{}: a product of {} tensors is stored in {} or fp32 on CUDA, not in {}", op, name_of(product.input),
+            "{}: a product of {} tensors is stored in {} or fp32 on CUDA, not in {}", call.op, name_of(product.input),
             name_of(product.input), name_of(product.output));
     if (product.m == 0 || product.n == 0) return;
+    const auto [a, b, c] = call.matrices;
     if (product.k == 0) {  // an empty sum
       if (!product.accumulate) {
         const std::size_t bytes = static_cast<std::size_t>(product.m * product.n) * size_of(product.output);
@@ -164,7 +160,7 @@ struct Gemm::Impl {
       }
       return;
     }
-    require(launch.workspace.bytes() >= kGemmWorkspaceBytes, "{}: workspace has {} bytes, needs {}", op,
+    require(launch.workspace.bytes() >= kGemmWorkspaceBytes, "{}: workspace has {} bytes, needs {}", call.op,
             launch.workspace.bytes(), kGemmWorkspaceBytes);
     const std::string key = product.key();
     const Plan& plan = plan_of(product, key);
@@ -173,7 +169,7 @@ struct Gemm::Impl {
     check_cublas(
         cublasLtMatmul(handle, plan.operation.get(), &alpha, a, plan.a.get(), b, plan.b.get(), &beta, c, plan.c.get(),
                        c, plan.c.get(), &plan.algorithm, launch.workspace.raw(), kGemmWorkspaceBytes, launch.stream),
-        fmt::format("{} of {}", op, key));
+        fmt::format("{} of {}", call.op, key));
   }
 
   GemmAlgorithms tuned;
@@ -181,57 +177,74 @@ struct Gemm::Impl {
   std::unordered_map<std::string, Plan> plans;
 };
 
+std::string GemmProduct::key() const {
+  return fmt::format("{}{} {}x{}x{} {}->{} beta{} align{}", transpose_a ? 't' : 'n', transpose_b ? 't' : 'n', m, n, k,
+                     name_of(input), name_of(output), accumulate ? 1 : 0, alignment);
+}
+
+GemmCall gemm_call(const LinearForward& args) {
+  const GemmMatrices matrices{args.weight.raw(), args.input.raw(), args.output.raw()};
+  return {"linear_forward",
+          {.transpose_a = true,
+           .transpose_b = false,
+           .m = args.out_features,
+           .n = args.rows,
+           .k = args.in_features,
+           .lda = args.in_features,
+           .ldb = args.in_features,
+           .input = args.input.dtype(),
+           .output = args.output.dtype(),
+           .accumulate = false,
+           .alignment = common_alignment(matrices)},
+          matrices};
+}
+
+GemmCall gemm_call(const LinearBackwardInput& args) {
+  const GemmMatrices matrices{args.weight.raw(), args.grad_output.raw(), args.grad_input.raw()};
+  return {"linear_backward_input",
+          {.transpose_a = false,
+           .transpose_b = false,
+           .m = args.in_features,
+           .n = args.rows,
+           .k = args.out_features,
+           .lda = args.in_features,
+           .ldb = args.out_features,
+           .input = args.grad_output.dtype(),
+           .output = args.grad_input.dtype(),
+           .accumulate = args.accumulate,
+           .alignment = common_alignment(matrices)},
+          matrices};
+}
+
+GemmCall gemm_call(const LinearBackwardWeight& args) {
+  const GemmMatrices matrices{args.input.raw(), args.grad_output.raw(), args.grad_weight.raw()};
+  return {"linear_backward_weight",
+          {.transpose_a = false,
+           .transpose_b = true,
+           .m = args.in_features,
+           .n = args.out_features,
+           .k = args.rows,
+           .lda = args.in_features,
+           .ldb = args.out_features,
+           .input = args.grad_output.dtype(),
+           .output = args.grad_weight.dtype(),
+           .accumulate = args.accumulate,
+           .alignment = common_alignment(matrices)},
+          matrices};
+}
+
 Gemm::Gemm(GemmAlgorithms tuned) : impl_(std::make_unique<Impl>(std::move(tuned))) {}
 Gemm::~Gemm() = default;
 
-void Gemm::forward(const LinearForward& args, const Launch& launch) {
-  const unsigned alignment = common_alignment(args.weight.raw(), args.input.raw(), args.output.raw());
-  const Product product{.transpose_a = true,
-                        .transpose_b = false,
-                        .m = args.out_features,
-                        .n = args.rows,
-                        .k = args.in_features,
-                        .lda = args.in_features,
-                        .ldb = args.in_features,
-                        .input = args.input.dtype(),
-                        .output = args.output.dtype(),
-                        .accumulate = false,
-                        .alignment = alignment};
-  impl_->run("linear_forward", product, args.weight.raw(), args.input.raw(), args.output.raw(), launch);
-}
+void Gemm::run(const GemmCall& call, const Launch& launch) { impl_->run(call, launch); }
 
-void Gemm::backward_input(const LinearBackwardInput& args, const Launch& launch) {
-  const unsigned alignment = common_alignment(args.weight.raw(), args.grad_output.raw(), args.grad_input.raw());
-  const Product product{.transpose_a = false,
-                        .transpose_b = false,
-                        .m = args.in_features,
-                        .n = args.rows,
-                        .k = args.out_features,
-                        .lda = args.in_features,
-                        .ldb = args.out_features,
-                        .input = args.grad_output.dtype(),
-                        .output = args.grad_input.dtype(),
-                        .accumulate = args.accumulate,
-                        .alignment = alignment};
-  impl_->run("linear_backward_input", product, args.weight.raw(), args.grad_output.raw(), args.grad_input.raw(),
-             launch);
-}
-
-void Gemm::backward_weight(const LinearBackwardWeight& args, const Launch& launch) {
-  const unsigned alignment = common_alignment(args.input.raw(), args.grad_output.raw(), args.grad_weight.raw());
-  const Product product{.transpose_a = false,
-                        .transpose_b = true,
-                        .m = args.in_features,
-                        .n = args.out_features,
-                        .k = args.rows,
-                        .lda = args.in_features,
-                        .ldb = args.out_features,
-                        .input = args.grad_output.dtype(),
-                        .output = args.grad_weight.dtype(),
-                        .accumulate = args.accumulate,
-                        .alignment = alignment};
-  impl_->run("linear_backward_weight", product, args.input.raw(), args.grad_output.raw(), args.grad_weight.raw(),
-             launch);
+std::vector<GemmAlgorithm> Gemm::candidates(const GemmProduct& product, int most) {
+  impl_->open();
+  std::vector<GemmAlgorithm> words;
+  for (const auto& algorithm : impl_->candidates(describe(product), product.alignment, most)) {
+    std::memcpy(words.emplace_back().data(), &algorithm, sizeof(algorithm));
+  }
+  return words;
 }
 
 GemmAlgorithms Gemm::algorithms() const {

@@ -30,6 +30,6 @@ struct TuneTable {
 /// Times cuBLASLt's candidates for every product that was sized on `sizing` (of make_cuda_sizing_ops: plan a step with
 /// it), each on random data, and keeps the fastest. Takes and frees device memory for the largest product: before the
 /// arena is made. A minute at most for a model; prints nothing.
-TuneTable tune(const Device& device, const Ops& sizing);
+TuneTable tune(Device& device, const Ops& sizing);
 
 }  // namespace llama_zero
