@@ -18,7 +18,9 @@ std::vector<std::string> deviations(const TrainConfig& config, int ranks) {
   if (fp16) list.emplace_back("the update after which the loss scale doubles keeps its size");
   if (fp16 && config.zero.stage == 0) list.emplace_back("stage 0 follows the loss scaler of stages 1 to 3");
   if (sixteen_bits && config.zero.stage == 0) list.emplace_back("stage 0 takes no dummy step before the first");
-  if (!fp16 && config.zero.stage == 3 && config.scaler.check_overflow) {
+  if (config.dtype == DType::kF32) {
+    list.emplace_back("fp32 checks the gradients for values that are not finite");
+  } else if (!fp16 && config.zero.stage == 3 && config.scaler.check_overflow) {
     list.emplace_back("stage 3 checks the gradients for values that are not finite");
   }
   if (sixteen_bits && config.grad_accum_dtype == DType::kF32) {
