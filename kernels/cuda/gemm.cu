@@ -2,6 +2,7 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 
@@ -9,6 +10,8 @@ namespace llama_zero::cuda {
 namespace {
 
 static_assert(sizeof(GemmAlgorithm) == sizeof(cublasLtMatmulAlgo_t));
+
+constexpr int kMostCandidates = 16;
 
 void check_cublas(cublasStatus_t status, const std::string& what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -119,22 +122,24 @@ struct Gemm::Impl {
     } else {
       const auto first = candidates(plan, product.alignment, 1);
       require(!first.empty(), "cuBLASLt: no algorithm for {}", key);
-      plan.algorithm = first.front();
+      std::memcpy(&plan.algorithm, first.front().data(), sizeof(plan.algorithm));
     }
     return plans.emplace(key, std::move(plan)).first->second;
   }
 
-  std::vector<cublasLtMatmulAlgo_t> candidates(const Plan& plan, unsigned alignment, int most) const {
+  std::vector<GemmAlgorithm> candidates(const Plan& plan, unsigned alignment, int most) const {
     const Preference preference = make_preference(alignment);
-    std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
+    std::array<cublasLtMatmulHeuristicResult_t, kMostCandidates> results{};
     int found = 0;
     // The status says no more than `found`.
     (void)cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.get(), plan.a.get(), plan.b.get(), plan.c.get(),
-                                         plan.c.get(), preference.get(), most, results.data(), &found);
-    std::vector<cublasLtMatmulAlgo_t> algorithms;
+                                         plan.c.get(), preference.get(), std::min(most, kMostCandidates),
+                                         results.data(), &found);
+    std::vector<GemmAlgorithm> algorithms;
     for (int i = 0; i < found; ++i) {
       const auto& result = results[static_cast<std::size_t>(i)];
-      if (result.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(result.algo);
+      if (result.state != CUBLAS_STATUS_SUCCESS) continue;
+      std::memcpy(algorithms.emplace_back().data(), &result.algo, sizeof(result.algo));
     }
     return algorithms;
   }
@@ -240,11 +245,7 @@ void Gemm::run(const GemmCall& call, const Launch& launch) { impl_->run(call, la
 
 std::vector<GemmAlgorithm> Gemm::candidates(const GemmProduct& product, int most) {
   impl_->open();
-  std::vector<GemmAlgorithm> words;
-  for (const auto& algorithm : impl_->candidates(describe(product), product.alignment, most)) {
-    std::memcpy(words.emplace_back().data(), &algorithm, sizeof(algorithm));
-  }
-  return words;
+  return impl_->candidates(describe(product), product.alignment, most);
 }
 
 GemmAlgorithms Gemm::algorithms() const {

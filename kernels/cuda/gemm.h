@@ -68,7 +68,7 @@ class Gemm {
 
   /// The algorithm of every product run so far, tuned or not: what a tune table must hold to repeat this run.
   GemmAlgorithms algorithms() const;
-  /// What the library's heuristic offers for a product, the best guess first; at most `most`.
+  /// What the library's heuristic offers for a product, the best guess first; at most `most`, and 16.
   std::vector<GemmAlgorithm> candidates(const GemmProduct& product, int most);
 
  private:
