@@ -26,6 +26,9 @@ std::vector<std::string> deviations(const TrainConfig& config, int ranks) {
   if (sixteen_bits && config.grad_accum_dtype == DType::kF32) {
     list.emplace_back("fp32 gradients are summed in fp32 at every stage");
   }
+  if (config.optimizer.kind == OptimizerKind::kLion) {
+    list.emplace_back("Lion leaves a weight alone whose momentum and gradient are zero");
+  }
   if (ranks > 1) list.emplace_back("sums over ranks are rounded once, in rank order");
   if (mentions(config, "comms_logger.")) list.emplace_back("comms_logger.enabled false switches it off");
   return list;

@@ -31,6 +31,7 @@ TEST_CASE("a deviation from DeepSpeed is stated only where it matters") {
 
   CHECK(contains(all_of(R"({"bf16": {"enabled": true}, "data_types": {"grad_accum_dtype": "fp32"}})", 1),
                  "summed in fp32"));
+  CHECK(contains(all_of(R"({"optimizer": {"type": "Lion"}})", 1), "Lion leaves a weight alone"));
 }
 
 TEST_CASE("a run of fp32 on one rank differs from DeepSpeed's in its check of gradients alone") {
