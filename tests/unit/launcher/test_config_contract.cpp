@@ -112,7 +112,7 @@ TEST_CASE("a key that warns does so once, and only where it asks for something")
     };
     INFO(key.path);
     const bool on_by_default = key.default_text == "true";
-    CHECK(warnings_with(on_by_default ? "true" : "false").empty());
+    if (key.default_text != "null") CHECK(warnings_with(on_by_default ? "true" : "false").empty());
     const std::vector<std::string> warnings = warnings_with(on_by_default ? "false" : "true");
     REQUIRE(warnings.size() == 1);
     CHECK(contains(warnings[0], key.note));

@@ -104,9 +104,9 @@ TEST_CASE("the start of a run names the defaults that DeepSpeed changed, with th
   CHECK_FALSE(any_contains(lines, "pin_memory"));
   CHECK_FALSE(any_contains(lines, "warmup_max_lr"));
   const auto old = effective_defaults(of_release("0.18", kBf16));
-  CHECK(any_contains(old, "gradient_clipping 0 (default before DeepSpeed 0.19.3)"));
+  CHECK(any_contains(old, "gradient_clipping 0.0 (default before DeepSpeed 0.19.3)"));
   CHECK(any_contains(effective_defaults(of_release("0.18", R"("gradient_clipping": 2)")),
-                     "gradient_clipping 2 (ds.json:1)"));
+                     "gradient_clipping 2.0 (ds.json:1)"));
   CHECK_FALSE(any_contains(effective_defaults(of_release("0.18", R"("gradient_clipping": 2)")), "check_grad_overflow"));
   CHECK(any_contains(effective_defaults(of_release("newest", kWarmup)), "scheduler.params.warmup_max_lr"));
   CHECK(any_contains(effective_defaults(of_release("newest", R"("zero_optimization": {"stage": 2,

