@@ -79,6 +79,14 @@ void print_list(std::string_view label, const std::vector<std::string>& clauses,
   if (!text.empty()) line(label, std::string(introduction) + text);
 }
 
+/// What the file and the flags set and what "auto" became, a line a section.
+void print_set_values(const TrainConfig& config) {
+  const std::string all = print_settings(config, 106);
+  for (std::string_view text = all; !text.empty(); text.remove_prefix(text.find('\n') + 1)) {
+    line("", std::string(text.substr(0, text.find('\n'))));
+  }
+}
+
 }  // namespace
 
 void print_header(const TrainSetup& setup, const Runtime& runtime) {
@@ -88,6 +96,7 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("device", runtime.describe_device());
   line("ranks", runtime.describe_ranks());
   line("config", config.source);
+  print_set_values(config);
   line("model", describe_model(setup));
   for (const std::string& note : setup.notes) line("", note);
   line("tokenizer", setup.tokenizer->path().string());
