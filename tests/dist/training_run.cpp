@@ -56,12 +56,16 @@ void append_padding(Pass& pass) {
   pass.cu_seqlens.push_back(static_cast<std::int32_t>(padded));
 }
 
+std::vector<Pass> passes_of_run(const RunOptions& run, int step, int rank) {
+  return (run.weighted ? weighted_passes_of : passes_of)(step, rank, run.ranks, run.passes_per_rank);
+}
+
 /// All passes that this rank may see: their peak is that of the worst one (tokens decide the activations, tokens and
 /// the longest document the workspace).
 std::vector<Pass> all_passes(const RunOptions& run, int rank) {
   std::vector<Pass> all;
   for (int step = 0; step < kSteps; ++step) {
-    for (Pass& pass : passes_of(step, rank, run.ranks, run.passes_per_rank)) all.push_back(std::move(pass));
+    for (Pass& pass : passes_of_run(run, step, rank)) all.push_back(std::move(pass));
   }
   return all;
 }
@@ -93,6 +97,17 @@ std::vector<Pass> passes_of(int step, int rank, int ranks, int passes_per_rank) 
   return passes;
 }
 
+std::vector<Pass> weighted_passes_of(int step, int rank, int ranks, int passes_per_rank) {
+  std::vector<Pass> passes = passes_of(step, rank, ranks, passes_per_rank);
+  for (Pass& pass : passes) {
+    for (std::size_t document = 0; document + 1 < pass.cu_seqlens.size(); ++document) {
+      pass.loss_weights.resize(static_cast<std::size_t>(pass.cu_seqlens[document + 1]),
+                               static_cast<float>(1 + document % 3));
+    }
+  }
+  return passes;
+}
+
 std::int64_t loss_tokens_of(int step) {
   std::int64_t tokens = 0;
   for (const Pass& pass : passes_of(step, 0, 1, 1)) tokens += pass.loss_tokens;
@@ -108,6 +123,7 @@ EngineOptions engine_options(const RunOptions& run) {
   options.stage = run.stage;
   options.dtype = run.dtype;
   options.grad_accum_dtype = run.grad_dtype;
+  options.averaging = run.averaging;
   options.scaler = run.scaler;
   options.gradient_clipping = 0.5;
   options.optimizer = run.optimizer;
@@ -144,7 +160,7 @@ StepResult checked(std::optional<StepResult> result) {
 }
 
 StepResult TestRank::step(int number) {
-  const std::vector<Pass> passes = passes_of(number, rank_, run_.ranks, run_.passes_per_rank);
+  const std::vector<Pass> passes = passes_of_run(run_, number, rank_);
   engine.train_step(passes, static_cast<double>(loss_tokens_of(number)));
   return checked(engine.drain());
 }

@@ -16,6 +16,8 @@ LlamaConfig small_llama(bool tied, std::int64_t layers = 2);
 
 /// The passes of one rank for step `step`: the same 12 documents at any rank count, dealt out row by row.
 std::vector<Pass> passes_of(int step, int rank, int ranks, int passes_per_rank);
+/// The same with RunOptions::weighted.
+std::vector<Pass> weighted_passes_of(int step, int rank, int ranks, int passes_per_rank);
 /// Loss tokens of all ranks' passes of a step.
 std::int64_t loss_tokens_of(int step);
 
@@ -29,6 +31,8 @@ struct RunOptions {
   int passes_per_rank = 1;
   int steps = 5;
   bool tied = false;
+  bool weighted = false;  ///< documents' losses count 1, 2, 3, 1, 2, ... of a pass
+  GradientAveraging averaging;
   LossScalerConfig scaler;
   OptimizerOptions optimizer{.kind = OptimizerKind::kAdamW, .eps = 1e-8, .weight_decay = 0.1};
   std::vector<ScheduleRow> schedule;  ///< empty: a warm-up and decay with betas 0.9, 0.95
