@@ -173,8 +173,8 @@ std::string schema_markdown() {
   std::string out = schema_page_introduction();
   for (const SchemaSection& section : schema_sections()) {
     const std::string title = section.path.empty() ? "Top level" : fmt::format("`{}`", section.path);
-    out += fmt::format("## {}\n\n", title);
-    if (!section.path.empty()) out += fmt::format("{}; {}.\n", section.meaning, strictness_words(section.strictness));
+    out += fmt::format("## {}\n", title);
+    if (!section.path.empty()) out += fmt::format("\n{}; {}.\n", section.meaning, strictness_words(section.strictness));
     std::string rows;
     for (const SchemaKey& key : schema_keys()) {
       if (key.section() == section.path) rows += markdown_row(key);

@@ -50,10 +50,13 @@ under such a profile.
 - `data_types.grad_accum_dtype` is real at every stage: gradients are added up in it and reduced from it.
 - Gradients that are not finite skip the step at every stage in fp16 and bf16, stage 3 included, and each skip is in the log.
 - Stage 0 in fp16 follows the same loss scale rules as stages 1 to 3, hysteresis and minimum included.
-- Stage 0 in 16 bits runs no update before the first one: DeepSpeed's step counter starts at 1 there.
+- Stage 0 in 16 bits starts as the other stages do. (DeepSpeed makes an empty update there before the first one, which counts
+  as a step of Adam and decays the weights once.)
 - Sums over ranks are taken in fp32 in the order of the ranks and rounded once.
 - `comms_logger.enabled` counts: in DeepSpeed the section alone switches the logger on.
-- The first two updates of WarmupLR and WarmupDecayLR run at `warmup_min_lr`, as in DeepSpeed; the header says so.
+
+What is kept though it surprises: the first two updates of WarmupLR and WarmupDecayLR run at `warmup_min_lr`, which is 0
+unless the config says otherwise. The header of a run names them.
 
 )";
 
