@@ -147,10 +147,10 @@ ResumePoint open_resume(TrainSetup& setup, const HostGroup& group) {
             "{} was trained with another tokenizer than {}: give --tokenizer {}/tokenizer.model", origin,
             setup.tokenizer->path().string(), origin);
     move_loader(point.position, now, setup);
-    log::info("{:<10}{}, step {}, saved by {} rank{} at stage {}", "resume", origin, manifest.step, manifest.ranks(),
+    log::info("resume    {}, step {}, saved by {} rank{} at stage {}", origin, manifest.step, manifest.ranks(),
               manifest.ranks() == 1 ? "" : "s", manifest.stage);
     for (const std::string& line : config_differences(point.reader->file("config.json"), resolved_json(setup.config))) {
-      log::info("{:<10}differs: {}", "", line);
+      log::info("          differs: {}", line);
     }
   });
   return point;
