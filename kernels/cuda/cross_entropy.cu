@@ -115,11 +115,11 @@ constexpr int kLossThreads = 256;
 constexpr int kStreamThreads = 1024;
 constexpr int kKeptGroups = 4;  // groups of eight powers that fit a thread's registers: rows of up to 32,768 logits
 
-/// Losses alone, 16-byte accesses.
+/// Losses alone, 16-byte accesses: a thread loads its next packs while it works on the present ones.
 template <typename T>
 __global__ void __launch_bounds__(kLossThreads, 4) losses_kernel(const Rows<T> args) {
   constexpr int N = kPackOf<T>;
-  constexpr int kAhead = 8;
+  constexpr int kAhead = 4;
   __shared__ Statistics parts[kLossThreads / 32];
   const std::int64_t row = blockIdx.x;
   const std::int32_t target = args.targets[row];
@@ -130,29 +130,36 @@ __global__ void __launch_bounds__(kLossThreads, 4) losses_kernel(const Rows<T> a
   const T* logits = args.logits + row * args.vocab;
   const float target_logit = threadIdx.x == 0 ? to_float(logits[target]) : 0.0F;
   const int packs = args.vocab / N;
-  Statistics statistics{-INFINITY, 0.0F};
-  for (int first = static_cast<int>(threadIdx.x); first < packs; first += kLossThreads * kAhead) {
-    Pack<T, N> ahead[kAhead];
-    float max = statistics.max;
+  constexpr int kStep = kLossThreads * kAhead;
+  Pack<T, N> next[kAhead];
+  const auto fetch = [&](int first) {
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       const int p = first + a * kLossThreads;
-      if (p < packs) ahead[a] = load_pack<T, N>(logits + p * N);
+      if (p < packs) next[a] = load_pack<T, N>(logits + p * N);
     }
+  };
+  Statistics statistics{-INFINITY, 0.0F};
+  fetch(static_cast<int>(threadIdx.x));
+  for (int first = static_cast<int>(threadIdx.x); first < packs; first += kStep) {
+    Pack<T, N> present[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) present[a] = next[a];
+    fetch(first + kStep);
+    float max = statistics.max;
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
-      if (first + a * kLossThreads >= packs) break;
       float x[N];
-      unpack(ahead[a], x);
+      unpack(present[a], x);
 #pragma unroll
-      for (int i = 0; i < N; ++i) max = fmaxf(max, x[i]);
+      for (int i = 0; i < N; ++i) max = first + a * kLossThreads < packs ? fmaxf(max, x[i]) : max;
     }
     statistics = {max, rescaled<T>(statistics, max)};
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
-      if (first + a * kLossThreads >= packs) break;
+      if (first + a * kLossThreads >= packs) continue;
       float x[N];
-      unpack(ahead[a], x);
+      unpack(present[a], x);
 #pragma unroll
       for (int i = 0; i < N; ++i) statistics.sum += exponential<T>(x[i] - max);
     }

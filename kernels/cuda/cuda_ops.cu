@@ -79,6 +79,7 @@ class CudaOps final : public Ops {
   std::size_t workspace_bytes(const AttentionDecode&) const override { return 0; }
   std::size_t workspace_bytes(const SumOfSquares& args) const override { return cuda::workspace_bytes(args); }
 
+  void use(const CudaGemmAlgorithms& algorithms) { gemm_.use(algorithms); }
   cuda::GemmAlgorithms algorithms() const { return gemm_.algorithms(); }
   const std::map<std::string, cuda::GemmProduct>& sized_products() const { return sized_; }
 
@@ -133,6 +134,12 @@ std::unique_ptr<Ops> make_cuda_ops(const Device& device, const CudaOpsOptions& o
 
 std::unique_ptr<Ops> make_cuda_sizing_ops(const CudaOpsOptions& options) {
   return std::make_unique<CudaOps>(std::nullopt, options);
+}
+
+void use_gemm_algorithms(Ops& ops, const CudaGemmAlgorithms& algorithms) {
+  auto* cuda_ops = dynamic_cast<CudaOps*>(&ops);
+  require(cuda_ops != nullptr, "use_gemm_algorithms: the ops are not of the CUDA backend");
+  cuda_ops->use(algorithms);
 }
 
 CudaGemmAlgorithms gemm_algorithms(const Ops& ops) { return cuda_backend("gemm_algorithms", ops).algorithms(); }

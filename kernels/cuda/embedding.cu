@@ -1,6 +1,6 @@
 // Embedding lookup, and its gradient without atomics on floats: positions are sorted by token with integer counters,
-// then each row of the table sums its positions in ascending order. Most rows have no position: the launches that sort,
-// too small to fill the GPU, clear those rows beside their own work.
+// then each row of the table sums its positions in ascending order. Most rows have no position: the launch whose one
+// block adds up the counters clears those rows with its other blocks.
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
@@ -53,37 +53,37 @@ __device__ __forceinline__ std::int32_t inclusive_warp_scan(std::int32_t x, int 
   return x;
 }
 
-/// Rows [first, last) of the table of which those without a position become zero; a launch's blocks beyond its own
-/// share them.
+/// The table, of whose rows those without a position become zero, by teams of kThreads threads.
 struct EmptyRows {
   unsigned char* table;
   const std::int32_t* counts;
-  std::int64_t first, last, row_bytes;
+  std::int64_t rows, row_bytes;
   bool vectorised;  ///< rows are whole 16-byte accesses
 
-  __device__ __forceinline__ void clear_row(std::int64_t row) const {
+  __device__ __forceinline__ void clear_row(std::int64_t row, int thread) const {
     unsigned char* to = table + row * row_bytes;
     if (vectorised) {
-      for (std::int64_t i = 16 * threadIdx.x; i < row_bytes; i += 16 * blockDim.x) {
+      for (std::int64_t i = 16 * thread; i < row_bytes; i += 16 * kThreads) {
         *reinterpret_cast<uint4*>(to + i) = uint4{0, 0, 0, 0};
       }
     } else {
-      for (std::int64_t i = threadIdx.x; i < row_bytes; i += blockDim.x) to[i] = 0;
+      for (std::int64_t i = thread; i < row_bytes; i += kThreads) to[i] = 0;
     }
   }
-  /// The rows of `block` among `blocks`, eight at a time so that their counters are read at once.
-  __device__ __forceinline__ void clear(int block, int blocks) const {
+  /// The rows of `team` among `teams`, eight at a time so that their counters are read at once.
+  __device__ __forceinline__ void clear(int team, int teams) const {
     constexpr int kAtOnce = 8;
-    for (std::int64_t row = first + block; row < last; row += static_cast<std::int64_t>(kAtOnce) * blocks) {
+    const int thread = static_cast<int>(threadIdx.x) % kThreads;
+    for (std::int64_t row = team; row < rows; row += static_cast<std::int64_t>(kAtOnce) * teams) {
       std::int32_t count[kAtOnce];
 #pragma unroll
       for (int r = 0; r < kAtOnce; ++r) {
-        const std::int64_t at = row + static_cast<std::int64_t>(r) * blocks;
-        count[r] = at < last ? counts[at] : 1;
+        const std::int64_t at = row + static_cast<std::int64_t>(r) * teams;
+        count[r] = at < rows ? counts[at] : 1;
       }
 #pragma unroll
       for (int r = 0; r < kAtOnce; ++r) {
-        if (count[r] == 0) clear_row(row + static_cast<std::int64_t>(r) * blocks);
+        if (count[r] == 0) clear_row(row + static_cast<std::int64_t>(r) * teams, thread);
       }
     }
   }
@@ -93,7 +93,11 @@ struct EmptyRows {
 __global__ void __launch_bounds__(kScanThreads)
     scan_counts_kernel(const std::int32_t* counts, std::int64_t vocab_size, std::int32_t* start, std::int32_t* cursors,
                        const EmptyRows empty) {
-  if (blockIdx.x > 0) return empty.clear(static_cast<int>(blockIdx.x) - 1, static_cast<int>(gridDim.x) - 1);
+  if (blockIdx.x > 0) {
+    constexpr int kTeams = kScanThreads / kThreads;
+    const int team = (static_cast<int>(blockIdx.x) - 1) * kTeams + static_cast<int>(threadIdx.x) / kThreads;
+    return empty.clear(team, (static_cast<int>(gridDim.x) - 1) * kTeams);
+  }
   constexpr int kWarps = kScanThreads / 32;
   static_assert(kWarps == 32, "one warp scans the warps' totals");
   __shared__ std::int32_t totals[kWarps];
@@ -125,13 +129,11 @@ __global__ void __launch_bounds__(kScanThreads)
   if (threadIdx.x == 0) start[vocab_size] = totals[kWarps - 1];
 }
 
-/// Puts every position into its token's range, in whatever order the atomics give. The first `own` blocks.
+/// Puts every position into its token's range, in whatever order the atomics give.
 __global__ void __launch_bounds__(kThreads)
     scatter_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
-                             std::int32_t* cursors, std::int32_t* unsorted, int own, const EmptyRows empty) {
-  const int block = static_cast<int>(blockIdx.x);
-  if (block >= own) return empty.clear(block - own, static_cast<int>(gridDim.x) - own);
-  const std::int64_t t = static_cast<std::int64_t>(block) * kThreads + threadIdx.x;
+                             std::int32_t* cursors, std::int32_t* unsorted) {
+  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (t < count && in_vocabulary(tokens[t], vocab_size)) {
     unsorted[atomicAdd(cursors + tokens[t], 1)] = static_cast<std::int32_t>(t);
   }
@@ -148,11 +150,8 @@ struct Place {
 /// first `own` blocks.
 __global__ void __launch_bounds__(kThreads)
     rank_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
-                          const std::int32_t* start, const std::int32_t* unsorted, Place* sorted, int own,
-                          const EmptyRows empty) {
-  const int block = static_cast<int>(blockIdx.x);
-  if (block >= own) return empty.clear(block - own, static_cast<int>(gridDim.x) - own);
-  const std::int64_t t = (static_cast<std::int64_t>(block) * kThreads + threadIdx.x) / 32;
+                          const std::int32_t* start, const std::int32_t* unsorted, Place* sorted) {
+  const std::int64_t t = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
   if (t >= count || !in_vocabulary(tokens[t], vocab_size)) return;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int32_t token = tokens[t];
@@ -176,15 +175,15 @@ __device__ __forceinline__ void sum_positions(const G* columns, const Place* sor
     Pack<G, N> rows[kAhead];
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
-      if (i + a < last) rows[a] = load_pack<G, N>(columns + sorted[i + a].position * hidden_size);
+      const std::int32_t at = min(i + a, last - 1);  // beyond the last: the last again, not added
+      rows[a] = load_pack<G, N>(columns + sorted[at].position * hidden_size);
     }
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
-      if (i + a >= last) break;
       float x[N];
       unpack(rows[a], x);
 #pragma unroll
-      for (int c = 0; c < N; ++c) total[c] += x[c];
+      for (int c = 0; c < N; ++c) total[c] += i + a < last ? x[c] : 0.0F;
     }
   }
 }
@@ -192,12 +191,12 @@ __device__ __forceinline__ void sum_positions(const G* columns, const Place* sor
 /// A block: some columns of the row whose places begin at the block's; a thread N columns. `places`: how many there
 /// are.
 template <typename G, typename D, int N>
-__global__ void __launch_bounds__(kThreads, sizeof(G) == 2 ? 5 : 4)
+__global__ void __launch_bounds__(kThreads, 4)
     sum_rows_kernel(const G* grad_output, const std::int32_t* places, const Place* sorted, D* grad_table,
                     std::int64_t hidden_size, bool accumulate) {
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * N;
   const auto first = static_cast<std::int32_t>(blockIdx.x);
-  const Place place = sorted[first];  // there are as many as blocks, if not all are meant
+  const Place place = sorted[first];  // there is one for each block, though not all are meant
   if (column >= hidden_size || first >= *places || place.end == 0) return;
   float total[N];
   load<G, N>(grad_output + place.position * hidden_size + column, total);
@@ -231,28 +230,17 @@ Sorted sort_positions(const EmbeddingBackward& args, const Launch& launch) {
   auto* sorted = scratch.take<Place>(count);
   const auto* tokens = pointer<std::int32_t>(args.tokens);
   const auto row_bytes = static_cast<std::int64_t>(size_of(args.grad_table.dtype())) * args.hidden_size;
-  // A third of the rows for each launch, by blocks enough to fill the GPU.
-  const auto empty = [&](int third) {
-    return EmptyRows{pointer<unsigned char>(args.grad_table),
-                     counts,
-                     vocab * third / 3,
-                     vocab * (third + 1) / 3,
-                     row_bytes,
-                     row_bytes % kAccessBytes == 0 && aligned16(args.grad_table.raw())};
-  };
-  const int clearing = args.accumulate ? 0 : 2 * launch.multiprocessors;
-  const int per_position = static_cast<int>(ceil_div(count, kThreads));
-  const int per_warp = static_cast<int>(ceil_div(count, kThreads / 32));
-  const auto grid = [](int own, int others) { return static_cast<unsigned>(own + others); };
+  const EmptyRows empty{pointer<unsigned char>(args.grad_table), counts, vocab, row_bytes,
+                        row_bytes % kAccessBytes == 0 && aligned16(args.grad_table.raw())};
+  const auto clearing = args.accumulate ? 0U : 2U * static_cast<unsigned>(launch.multiprocessors);
+  const auto blocks = static_cast<unsigned>(ceil_div(count, kThreads));
   LLAMA_ZERO_CUDA(cudaMemsetAsync(counts, 0, static_cast<std::size_t>(vocab) * sizeof(std::int32_t), launch.stream));
-  if (count > 0)
-    count_tokens_kernel<<<grid(per_position, 0), kThreads, 0, launch.stream>>>(tokens, count, vocab, counts);
-  scan_counts_kernel<<<grid(1, clearing), kScanThreads, 0, launch.stream>>>(counts, vocab, start, cursors, empty(0));
-  if (count + clearing > 0) {
-    scatter_positions_kernel<<<grid(per_position, 4 * clearing), kThreads, 0, launch.stream>>>(
-        tokens, count, vocab, cursors, unsorted, per_position, empty(1));
-    rank_positions_kernel<<<grid(per_warp, 4 * clearing), kThreads, 0, launch.stream>>>(
-        tokens, count, vocab, start, unsorted, sorted, per_warp, empty(2));
+  if (count > 0) count_tokens_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, counts);
+  scan_counts_kernel<<<1 + clearing, kScanThreads, 0, launch.stream>>>(counts, vocab, start, cursors, empty);
+  if (count > 0) {
+    scatter_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors, unsorted);
+    rank_positions_kernel<<<static_cast<unsigned>(ceil_div(count, kThreads / 32)), kThreads, 0, launch.stream>>>(
+        tokens, count, vocab, start, unsorted, sorted);
   }
   return {start + vocab, sorted};
 }

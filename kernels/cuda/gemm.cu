@@ -243,6 +243,11 @@ Gemm::~Gemm() = default;
 
 void Gemm::run(const GemmCall& call, const Launch& launch) { impl_->run(call, launch); }
 
+void Gemm::use(GemmAlgorithms tuned) {
+  impl_->tuned = std::move(tuned);
+  impl_->plans.clear();
+}
+
 std::vector<GemmAlgorithm> Gemm::candidates(const GemmProduct& product, int most) {
   impl_->open();
   return impl_->candidates(describe(product), product.alignment, most);

@@ -65,6 +65,8 @@ class Gemm {
   Gemm& operator=(const Gemm&) = delete;
 
   void run(const GemmCall& call, const Launch& launch);
+  /// From now on `tuned` decides.
+  void use(GemmAlgorithms tuned);
 
   /// The algorithm of every product run so far, tuned or not: what a tune table must hold to repeat this run.
   GemmAlgorithms algorithms() const;

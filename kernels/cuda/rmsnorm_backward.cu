@@ -15,8 +15,8 @@ constexpr int kMostMultiprocessors = 160;  // for sizing without a GPU; a larger
 constexpr int kFewestRowsPerBlock = 16;    // so that the partial sums stay small beside the rows
 
 /// Blocks that walk the rows: hidden sizes for which blocks are small get more of them.
-std::int64_t row_blocks(std::int64_t rows, std::int64_t hidden, int multiprocessors) {
-  const std::int64_t per_multiprocessor = hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : 2;
+std::int64_t row_blocks(std::int64_t rows, std::int64_t hidden, bool residual, int multiprocessors) {
+  const std::int64_t per_multiprocessor = hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : residual || hidden > 4096 ? 2 : 3;
   const std::int64_t most = std::min(std::min(multiprocessors, kMostMultiprocessors) * per_multiprocessor,
                                      ceil_div(rows, kFewestRowsPerBlock));
   // As few as take no longer: all walk equally many rows, but for the last.
@@ -212,6 +212,9 @@ void walk_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
   const auto fits = [&](int stages) { return stage_bytes(rows, stages) + 1024 <= launch.shared_memory_block; };
   if (vectorised && packs <= 128 && fits(3)) return launch_rows<T, 128, 1, 3>(rows, blocks, launch);
   if (vectorised && packs <= 256 && fits(3)) return launch_rows<T, 256, 1, 3>(rows, blocks, launch);
+  if (vectorised && packs <= 512 && rows.grad_residual == nullptr && fits(3)) {
+    return launch_rows<T, 256, 2, 3>(rows, blocks, launch);  // shared memory holds three such blocks
+  }
   if (vectorised && packs <= 512 && fits(3)) return launch_rows<T, 512, 1, 3>(rows, blocks, launch);
   if (vectorised && packs <= 1024 && fits(3)) return launch_rows<T, 512, 2, 3>(rows, blocks, launch);
   if (vectorised && packs <= 2048 && fits(2)) return launch_rows<T, 1024, 2, 2>(rows, blocks, launch);
@@ -221,13 +224,15 @@ void walk_rows(const Rows<T>& rows, unsigned blocks, const Launch& launch) {
 }  // namespace
 
 std::size_t workspace_bytes(const RmsNormBackward& args) {
-  return Scratch::bytes<float>(row_blocks(args.tokens_count, args.hidden_size, kMostMultiprocessors) *
-                               args.hidden_size);
+  return Scratch::bytes<float>(
+      row_blocks(args.tokens_count, args.hidden_size, !args.grad_residual.empty(), kMostMultiprocessors) *
+      args.hidden_size);
 }
 
 void run(const RmsNormBackward& args, const Launch& launch) {
   Scratch scratch(kOp, launch.workspace, workspace_bytes(args));
-  const auto blocks = static_cast<unsigned>(row_blocks(args.tokens_count, args.hidden_size, launch.multiprocessors));
+  const auto blocks = static_cast<unsigned>(
+      row_blocks(args.tokens_count, args.hidden_size, !args.grad_residual.empty(), launch.multiprocessors));
   const int hidden = static_cast<int>(args.hidden_size);
   auto* partial = scratch.take<float>(static_cast<std::int64_t>(blocks) * hidden);
   if (blocks > 0) {

@@ -71,8 +71,9 @@ class Cudnn final : public Attention {
     return std::max(flash_->workspace_bytes(args), Pieces::bytes(args.tokens_count, args.query_heads, kCudnnSlack));
   }
   std::size_t workspace_bytes(const AttentionBackward& args) const override {
-    return std::max(flash_->workspace_bytes(args),
-                    Pieces::bytes(args.tokens_count, args.query_heads, backward_scratch(args)));
+    const std::size_t flash = flash_->workspace_bytes(args);
+    if (automatic_ && !may_be_faster(args)) return flash;
+    return std::max(flash, Pieces::bytes(args.tokens_count, args.query_heads, backward_scratch(args)));
   }
 
   void forward(const AttentionForward& args, const Launch& launch) override {
@@ -137,12 +138,22 @@ class Cudnn final : public Attention {
     return true;
   }
 
-  /// The rule of `auto`: documents long enough on average, and tokens enough, to repay cuDNN's fixed work.
+  /// The rule of `auto`, from the table of docs/performance.md: heads of 128, cuDNN; heads of 64, cuDNN for the forward
+  /// of long documents; gradients of grouped queries, cuDNN for long documents. Few tokens or documents of a few tokens
+  /// each do not repay cuDNN's fixed work.
+  static bool cudnn_is_faster(const AttentionForward& args, std::span<const std::int32_t> starts) {
+    return mean_is_at_least(args.head_dim == 128 ? kShortestMean : kLongMean, args, starts);
+  }
+  static bool cudnn_is_faster(const AttentionBackward& args, std::span<const std::int32_t> starts) {
+    return may_be_faster(args) &&
+           mean_is_at_least(args.query_heads == args.kv_heads ? kShortestMean : kLongMean, args, starts);
+  }
+  static bool may_be_faster(const AttentionBackward& args) { return args.head_dim == 128; }
+
   template <typename Args>
-  static bool cudnn_is_faster(const Args& args, std::span<const std::int32_t> starts) {
+  static bool mean_is_at_least(std::int64_t length, const Args& args, std::span<const std::int32_t> starts) {
     const auto documents = static_cast<std::int64_t>(starts.size()) - 1;
-    return args.documents.attended_tokens >= kFewestTokens &&
-           args.documents.attended_tokens >= documents * kShortestMean;
+    return args.documents.attended_tokens >= kFewestTokens && args.documents.attended_tokens >= documents * length;
   }
 
   /// Builds the graphs of all calls that are new. False, for ever, when the library fails to and flash may serve.
@@ -224,6 +235,7 @@ class Cudnn final : public Attention {
 
   static constexpr std::int64_t kFewestTokens = 1024;
   static constexpr std::int64_t kShortestMean = 64;
+  static constexpr std::int64_t kLongMean = 1024;
 
   bool automatic_;
   bool failed_ = false;
