@@ -61,6 +61,12 @@ std::map<std::string, std::string> leaves_of(std::string_view text) {
   return leaves;
 }
 
+std::string listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 fs::path newest_run() {
   std::error_code error;
   fs::path newest;
@@ -161,7 +167,7 @@ void restore_engine(ResumePoint& point, Engine& engine, const HostGroup& group) 
   group.together([&] {
     const std::vector<std::string> names = engine.state_names();
     require(names == reader.manifest().states, "{} has the states {}, this run's optimizer has {}",
-            reader.folder().string(), fmt::join(reader.manifest().states, ", "), fmt::join(names, ", "));
+            reader.folder().string(), listed(reader.manifest().states), listed(names));
   });
   engine.load_states(
       [&](int unit, int state, std::int64_t begin, std::span<float> out) { reader.read(unit, state, begin, out); },
