@@ -10,6 +10,7 @@
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <utility>
 
 #include "training_run.h"
 
@@ -114,10 +115,10 @@ const char* name_of(ActivationCheckpointing mode) {
 constexpr ActivationCheckpointing kModes[] = {ActivationCheckpointing::kNone, ActivationCheckpointing::kSelective,
                                               ActivationCheckpointing::kFull};
 
-/// Large enough to be seen among a process's pages: 25 million parameters.
+/// Large enough to be seen among a process's pages: 21 million parameters.
 LlamaConfig large() {
   LlamaConfig config = small_llama(false, 4);
-  config.vocab_size = 12288;
+  config.vocab_size = 8192;
   config.hidden_size = 512;
   config.intermediate_size = 1376;
   config.num_attention_heads = 8;
@@ -161,20 +162,25 @@ TEST_CASE("predicted and measured memory agree for every stage, rank count, shap
   MESSAGE(table << "largest difference " << 100.0 * worst << " %");
 }
 
-TEST_CASE("a process grows by what was planned for its ranks, to 3 %") {
-  for (const int ranks : {1, 2}) {
-    for (const int stage : {0, 3}) {
-      Case c;
-      c.run.stage = stage;
-      c.run.ranks = ranks;
-      c.run.dtype = DType::kF16;
-      c.run.grad_dtype = DType::kF32;
-      c.config = large();
-      const Measured result = run_case(c);
-      const double error = static_cast<double>(result.process) / static_cast<double>(result.all_planned) - 1.0;
-      MESSAGE("stage " << stage << ", " << ranks << " ranks: planned " << mega(result.all_planned)
-                       << ", process grew by " << mega(result.process) << fmt::format(" ({:+.2f} %)", 100.0 * error));
-      CHECK(std::abs(error) <= 0.03);
-    }
+// The sanitizers' own memory grows with the program's.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+TEST_CASE("a process grows by what was planned for its ranks, to 3 %" * doctest::skip(kSanitized)) {
+  for (const auto& [ranks, stage] : {std::pair{1, 0}, {2, 3}}) {
+    Case c;
+    c.run.stage = stage;
+    c.run.ranks = ranks;
+    c.run.dtype = DType::kF16;
+    c.run.grad_dtype = DType::kF32;
+    c.config = large();
+    const Measured result = run_case(c);
+    const double error = static_cast<double>(result.process) / static_cast<double>(result.all_planned) - 1.0;
+    MESSAGE("stage " << stage << ", " << ranks << " ranks: planned " << mega(result.all_planned) << ", process grew by "
+                     << mega(result.process) << fmt::format(" ({:+.2f} %)", 100.0 * error));
+    CHECK(std::abs(error) <= 0.03);
   }
 }

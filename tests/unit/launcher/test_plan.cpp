@@ -123,7 +123,7 @@ TEST_CASE("checkpointing, micro batch, sequence length and stage each change the
 TEST_CASE("a batch that the ranks do not divide is refused with the ranks of the plan") {
   const std::string message = message_of([] { make_plan(arguments_of({"train_batch_size=10"}, 4)); });
   CHECK(contains(message, "train_batch_size 10 !="));
-  CHECK(contains(message, "x 4;"));
+  CHECK(contains(message, "x 4 ranks;"));
 }
 
 TEST_CASE("ranks are spread over hosts evenly, and a split that does not divide is refused") {
