@@ -80,7 +80,7 @@ TEST_CASE("message sizes are printed as DeepSpeed prints them") {
 }
 
 TEST_CASE("the table of collectives counts calls by name and size") {
-  CommsLog log({.enabled = true}, 2, [](std::string_view) {});
+  CommsLog log(CommsLoggerConfig{}, 2, [](std::string_view) {});
   const auto device = make_cpu_device();
   const auto stream = device->create_stream("compute");
   for (const std::int64_t bytes : {2048, 1024, 2048}) {

@@ -103,7 +103,9 @@ TEST_CASE("the profile has DeepSpeed's summary") {
   model.params = 7e9;
   model.macs = 4e9;
   model.flops = 1e10;
-  const std::string text = flops_report(figures_of(model), {.recompute_fwd_factor = 1.0});
+  FlopsProfilerConfig config;
+  config.recompute_fwd_factor = 1.0;
+  const std::string text = flops_report(figures_of(model), config);
   const auto has = [&](std::string_view label, std::string_view value) {
     CHECK(contains(text, fmt::format("\n{:<70}  {:<8}\n", label, value)));
   };
