@@ -63,6 +63,7 @@ struct RunSection {
   std::uint64_t seed = 0;
   DeviceChoice device = DeviceChoice::kAuto;
   AttentionChoice attention = AttentionChoice::kAuto;
+  std::string tune;  ///< file of the products' algorithms; empty: the library's first candidates
   CommunicatorChoice communicator = CommunicatorChoice::kAuto;
   bool mean_of_micro_batches = false;    ///< the loss: mean of the micro-batches' means, else of all loss tokens
   bool coalesce = true;                  ///< false: the literal micro-steps

@@ -56,6 +56,7 @@ RunSection read_run_section(const ConfigValues& values) {
   run.seed = static_cast<std::uint64_t>(values.integer("llama_zero.seed"));
   run.device = device_of(values.text("llama_zero.device"));
   run.attention = attention_of(values.text("llama_zero.attention"));
+  run.tune = values.text("llama_zero.tune");
   run.communicator = communicator_of(values.text("llama_zero.communicator"));
   run.coalesce = values.flag("llama_zero.coalesce");
   run.mean_of_micro_batches = values.text("llama_zero.loss_average") == "micro_batch";

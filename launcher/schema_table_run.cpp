@@ -53,6 +53,11 @@ std::span<const SchemaKey> run_keys() {
       tested("cuDNN attention takes other widths of head when it is asked for by name",
              {"llama_zero.attention", kString, R"("auto")", "auto|flash|cudnn", kHonoured,
               "attention kernel on a GPU; the CPU has one"}),
+      tested("tuning finds an algorithm for every product of a plan, and it computes the same product",
+             {"llama_zero.tune", kString, "null", "", kHonoured,
+              "on a GPU: file of the fastest cuBLASLt algorithm of each product; timed and written where there is "
+              "none; null: "
+              "the library's first guess"}),
       tested("the communicator of a run is the one asked for, or an error",
              {"llama_zero.communicator", kString, R"("auto")", "auto|nccl|mpi", kHonoured,
               "how ranks on GPUs exchange; auto: NCCL where every rank has a GPU of its own, else MPI"}),

@@ -20,6 +20,7 @@
 #include "launcher/train_header.h"
 #include "launcher/train_loop.h"
 #include "launcher/train_setup.h"
+#include "launcher/tuned_products.h"
 #include "model/hf_folder.h"
 
 namespace llama_zero {
@@ -90,6 +91,7 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   const StopSignal signal;
   std::optional<RunMonitor> monitor;  // a file that cannot be written ends the run before anything is computed
   group.together([&] { monitor.emplace(setup, runtime); });
+  use_tuned_products(setup, runtime, folder);
   Arena arena(runtime.device(), with_workspace(setup.plan).peak_bytes, runtime.device().description(), arena_options());
   give_workspace(runtime.ops(), setup.plan.workspace_bytes, arena);
   Engine engine(*setup.table, setup.engine, runtime.device(), runtime.ops(), runtime.communicator(), arena);

@@ -58,11 +58,6 @@ std::vector<Pass> largest_step(const Loader& loader, const Loader* eval_loader) 
   return step;
 }
 
-MemoryPlan make_plan(const TrainSetup& setup, Runtime& runtime) {
-  const std::vector<Pass> passes = largest_step(*setup.loader, setup.eval_loader.get());
-  return plan_memory(*setup.table, setup.engine, runtime.ops(), runtime.rank(), runtime.ranks(), passes);
-}
-
 // What can be changed about the run that stands in `setup`. The engine keeps all states on its device.
 PlanCase plan_case_of(const TrainSetup& setup, int ranks) {
   PlanCase plan_case;
@@ -102,7 +97,7 @@ void choose_pass_limit(TrainSetup& setup, Runtime& runtime) {
   for (;;) {
     group.together([&] {
       make_loaders(setup);
-      setup.plan = make_plan(setup, runtime);
+      setup.plan = plan_with(runtime.ops(), setup, runtime);
     });
     // All ranks must cut their batches alike.
     const std::int64_t most = group.max(static_cast<std::int64_t>(setup.plan.total_bytes()));
@@ -139,6 +134,11 @@ TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime) {
   });
   choose_pass_limit(setup, runtime);
   return setup;
+}
+
+MemoryPlan plan_with(const Ops& sizing, const TrainSetup& setup, const Runtime& runtime) {
+  const std::vector<Pass> passes = largest_step(*setup.loader, setup.eval_loader.get());
+  return plan_memory(*setup.table, setup.engine, sizing, runtime.rank(), runtime.ranks(), passes);
 }
 
 void check_fits(const TrainSetup& setup, Runtime& runtime) {

@@ -37,6 +37,9 @@ struct TrainSetup {
 /// whatever is wrong with them. A plan that does not fit is not an error here (check_fits).
 TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime);
 
+/// The step that the plan is made for, replayed on the sizes of another backend.
+MemoryPlan plan_with(const Ops& sizing, const TrainSetup& setup, const Runtime& runtime);
+
 /// Throws Error when the plan needs more memory than there is; the message names a change that would make it fit.
 void check_fits(const TrainSetup& setup, Runtime& runtime);
 
