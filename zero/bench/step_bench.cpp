@@ -13,6 +13,7 @@
 #include "core/cuda/cuda_device.h"
 #include "core/rng.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/tune.h"
 #include "model/config.h"
 #include "zero/bench/limit.h"
 #include "zero/engine.h"
@@ -28,6 +29,7 @@ struct Options {
   std::int64_t sequence = 1024, micro_batch = 16, tokens_per_step = 65536;
   int steps = 20, warm_ups = 4;
   std::string dtype = "fp16", checkpointing = "none", attention = "auto";
+  bool tune = false;
   bool json = false;
 };
 
@@ -159,6 +161,15 @@ std::size_t library_workspace(const Ops& ops, const std::vector<Pass>& passes, c
   return plan_memory(table, options, ops, 0, 1, {passes.data(), 1}).workspace_bytes;
 }
 
+/// cuBLASLt's fastest algorithm of every product of the step, timed on the GPU before the step's memory is taken.
+CudaGemmAlgorithms tuned_products(const Device& device, const std::vector<Pass>& passes, const ParamTable& table,
+                                  const EngineOptions& options) {
+  const auto sizing = make_cuda_sizing_ops();
+  const std::size_t planned = std::min<std::size_t>(2, passes.size());
+  (void)plan_memory(table, options, *sizing, 0, 1, {passes.data(), planned});
+  return tune(device, *sizing).gemm_algorithms;
+}
+
 Result measure(const Options& options) {
   const auto device = make_cuda_device(0);
   LlamaConfig config = preset_config(options.shape);
@@ -166,11 +177,15 @@ Result measure(const Options& options) {
   const ParamTable table(config);
   const std::vector<Pass> passes = random_passes(options, config);
   const EngineOptions engine_opts = engine_options(options);
+  CudaGemmAlgorithms tuned;
+  if (options.tune) tuned = tuned_products(*device, passes, table, engine_opts);
   CudaOpsOptions own_options;
+  own_options.gemm_algorithms = tuned;
   own_options.attention = attention_of(options.attention);
   const auto own = make_cuda_ops(*device, own_options);
   CudaOpsOptions best_options;
   best_options.attention = best_attention();
+  best_options.gemm_algorithms = tuned;
   const auto best = make_cuda_ops(*device, best_options);
 
   Result result;
@@ -219,6 +234,7 @@ nlohmann::ordered_json to_json(const Options& options, const Result& r) {
                               {"micro_batch", options.micro_batch},
                               {"tokens_per_step", r.tokens},
                               {"checkpointing", options.checkpointing},
+                              {"tuned_products", options.tune},
                               {"steps", options.steps},
                               {"step_ms", r.step.median_ms},
                               {"step_spread", r.step.spread},
@@ -278,6 +294,7 @@ int main(int argc, char** argv) {
   app.add_option("--attention", options.attention, "of our step")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "flash", "cudnn"}));
+  app.add_flag("--tune", options.tune, "time cuBLASLt's candidates first; ours and the limit take the fastest");
   app.add_flag("--json", options.json, "one JSON object");
   CLI11_PARSE(app, argc, argv);
   try {
