@@ -162,7 +162,7 @@ std::size_t library_workspace(const Ops& ops, const std::vector<Pass>& passes, c
 }
 
 /// cuBLASLt's fastest algorithm of every product of the step, timed on the GPU before the step's memory is taken.
-CudaGemmAlgorithms tuned_products(const Device& device, const std::vector<Pass>& passes, const ParamTable& table,
+CudaGemmAlgorithms tuned_products(Device& device, const std::vector<Pass>& passes, const ParamTable& table,
                                   const EngineOptions& options) {
   const auto sizing = make_cuda_sizing_ops();
   const std::size_t planned = std::min<std::size_t>(2, passes.size());
