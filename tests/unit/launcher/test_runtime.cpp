@@ -20,7 +20,7 @@ TEST_CASE("OMP_NUM_THREADS decides when it is a number") {
   CHECK(threads_per_rank("many", 16, 4) == 4);
 }
 
-TEST_CASE("the device of a run is the one asked for, or an error") {
+TEST_CASE("a device that cannot be used is refused, and the refusal says why") {
   const bool usable = why_no_cuda().empty();
   if (usable) {
     CHECK(make_cuda_backend(0, AttentionChoice::kAuto).device->type() == DeviceType::kCuda);
