@@ -11,6 +11,7 @@
 #include "launcher/monitor/flops_report.h"
 #include "launcher/monitor/module_profile.h"
 #include "launcher/monitor/step_scalars.h"
+#include "launcher/schedule.h"
 
 namespace llama_zero {
 namespace {
@@ -31,6 +32,11 @@ void log_lines(std::string_view text) {
   }
 }
 
+std::vector<ScheduleRow> schedule_beyond(TrainConfig config) {
+  config.total_steps += 1;
+  return schedule_rows(config);
+}
+
 bool is_fp16(const TrainConfig& config) { return config.dtype == DType::kF16; }
 
 }  // namespace
@@ -39,7 +45,8 @@ RunMonitor::RunMonitor(const TrainSetup& setup, Runtime& runtime)
     : setup_(setup),
       runtime_(runtime),
       watches_(runtime.rank() == 0),
-      throughput_(setup.config.batch.train_batch_size) {
+      throughput_(setup.config.batch.train_batch_size),
+      schedule_(schedule_beyond(setup.config)) {
   if (!watches_) return;
   if (config().tensorboard.enabled) writers_.add(make_tensorboard_writer(config().tensorboard.folder()));
   if (config().csv.enabled) writers_.add(make_csv_writer(config().csv.folder()));
@@ -99,8 +106,7 @@ void RunMonitor::after_step(const StepReport& report, const StepState& state) {
 
 // DeepSpeed's scheduler has moved on when it is asked: what it tells belongs to the next update.
 const ScheduleRow& RunMonitor::row_after(const StepState& state) const {
-  const std::vector<ScheduleRow>& rows = setup_.engine.schedule;
-  return rows[std::min(static_cast<std::size_t>(state.applied_steps), rows.size() - 1)];
+  return schedule_[std::min(static_cast<std::size_t>(state.applied_steps), schedule_.size() - 1)];
 }
 
 std::vector<double> RunMonitor::momenta_after(const StepState& state) const {

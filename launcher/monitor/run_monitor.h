@@ -60,6 +60,7 @@ class RunMonitor {
   bool watches_;
   ScalarWriters writers_;
   ThroughputTimer throughput_;
+  std::vector<ScheduleRow> schedule_;  ///< a row more than the run has steps: the update that would follow
   std::function<void(std::string_view)> print_;
   Engine* engine_ = nullptr;
   Arena* arena_ = nullptr;

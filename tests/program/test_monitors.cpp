@@ -181,6 +181,7 @@ TEST_CASE("every monitor at once leaves metrics.jsonl and the losses as they are
                                        "memory_breakdown=true",
                                        "dump_state=true",
                                        "zero_optimization.stage=3",
+                                       "zero_optimization.stage3_param_persistence_threshold=0",
                                        R"(csv_monitor={"enabled": true, "output_path": "m"})",
                                        R"(tensorboard={"enabled": true, "output_path": "m", "job_name": "tb"})",
                                        R"(comms_logger={"enabled": true, "verbose": true, "debug": true})",
