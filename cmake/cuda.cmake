@@ -48,7 +48,8 @@ endfunction()
 
 file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS core/cuda/*.cu kernels/cuda/*.cu)
 add_library(lz_cuda STATIC ${cuda_sources})
-target_link_libraries(lz_cuda PUBLIC lz_kernels PRIVATE CUDA::cublasLt)
+# cuBLASLt, cuDNN and NCCL are opened when they are wanted: a run on the CPU neither needs nor loads them.
+target_link_libraries(lz_cuda PUBLIC lz_kernels PRIVATE ${CMAKE_DL_LIBS})
 target_compile_definitions(lz_cuda PUBLIC LLAMA_ZERO_WITH_CUDA)
 llama_zero_cuda_flags(lz_cuda)
 
@@ -93,3 +94,10 @@ llama_zero_tests(gpu gpu lz_cuda)
 # One rank, and three under mpirun: collectives staged through host memory.
 llama_zero_tests(gpu_dist gpu_dist lz_zero_cuda)
 add_test(NAME gpu_dist_ranks COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 $<TARGET_FILE:gpu_dist_tests>)
+
+# Where the toolkit's libraries are, for those that are opened by name.
+foreach(target llama_zero kernel_bench step_bench attention_bench gpu_tests gpu_dist_tests program_tests unit_launcher_tests)
+  if(TARGET ${target})
+    set_property(TARGET ${target} APPEND PROPERTY BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
+  endif()
+endforeach()

@@ -4,6 +4,7 @@
 
 #ifdef LLAMA_ZERO_WITH_CUDA
 #include "core/cuda/cuda_device.h"
+#include "kernels/cuda/cublas_lt.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "zero/cuda/nccl_communicator.h"
 #include "zero/cuda/pinned_staging.h"
@@ -51,8 +52,7 @@ std::string why_not_nccl(int sharing) {
 
 std::string why_no_cuda() {
   std::string missing;
-  cuda_available(&missing);
-  return missing;
+  return cuda_available(&missing) ? why_no_cublas_lt() : missing;
 }
 
 Backend make_cuda_backend(int local_rank, AttentionChoice attention) {

@@ -5,6 +5,7 @@
 
 #ifdef LLAMA_ZERO_WITH_CUDA
 #include "core/cuda/cuda_device.h"
+#include "kernels/cuda/cublas_lt.h"
 #include "kernels/cuda/cuda_ops.h"
 #endif
 
@@ -31,8 +32,7 @@ Backend make_cpu_backend(int threads, std::size_t capacity_bytes) {
 
 std::string why_no_gpu() {
   std::string missing;
-  cuda_available(&missing);
-  return missing;
+  return cuda_available(&missing) ? why_no_cublas_lt() : missing;
 }
 
 Backend make_gpu_backend(std::size_t capacity_bytes) {
