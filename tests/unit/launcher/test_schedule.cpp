@@ -36,7 +36,7 @@ TEST_CASE("the lab's schedule starts with two updates of learning rate 0 and pea
   CHECK(rows[2].lr > 0.0);
   CHECK(rows[101].lr == doctest::Approx(2e-5));
   const std::string text = describe_schedule(config, rows);
-  CHECK(text.find("WarmupDecayLR: first 0, peak 2e-05 at update 102, last 4.444e-08; updates 1 to 2 run with") == 0);
+  CHECK(text.find("WarmupDecayLR: first 0, peak 2e-05 at update 101, last 4.444e-08; updates 1 to 2 run with") == 0);
 }
 
 TEST_CASE("the linear schedule falls from the optimizer's rate in equal steps") {
