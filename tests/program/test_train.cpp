@@ -142,17 +142,6 @@ TEST_CASE("a trained folder is fine-tuned further, from its own weights") {
   CHECK(losses(folder.path() / "second").front() < losses(folder.path() / "first").front());
 }
 
-TEST_CASE("a run that is told to stop finishes its step and still leaves a model") {
-  const TemporaryFolder folder;
-  RunOptions options;
-  options.terminate_when = folder.path() / "run/metrics.jsonl";
-  const Outcome outcome = run_program(tiny_run(folder, "run", 1000000), options);
-  INFO(outcome.out << outcome.err);
-  CHECK(outcome.exit_code == 0);
-  CHECK(outcome.out.find("stopped by Terminated") != std::string::npos);
-  CHECK(fs::exists(folder.path() / "run/final/model.safetensors"));
-}
-
 TEST_CASE("eval data gives a loss at the end") {
   const TemporaryFolder folder;
   write_text(folder / "held.jsonl", alpaca_rows(10));
