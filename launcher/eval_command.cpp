@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "launcher/bundled.h"
+#include "launcher/eval_ids.h"
 #include "launcher/evaluation.h"
 #include "launcher/progress.h"
 #include "launcher/score.h"
@@ -160,6 +161,7 @@ class Evaluation {
 
 int run_eval(const EvalArguments& arguments, MpiWorld& world) {
   const HostGroup group(world.rank(), world.size());
+  if (!arguments.ids.empty()) return run_eval_ids(arguments, world);
   Runtime runtime(world, {.device = arguments.model.device});
   Evaluation evaluation(arguments, runtime);
   const EvalResult& result = evaluation.run();

@@ -35,14 +35,6 @@ std::vector<Pass> pack(const std::vector<EncodedRow>& rows) {
 
 }  // namespace
 
-std::vector<AlpacaRow> rows_of_rank(const std::vector<AlpacaRow>& rows, int rank, int ranks) {
-  std::vector<AlpacaRow> mine;
-  for (std::size_t i = static_cast<std::size_t>(rank); i < rows.size(); i += static_cast<std::size_t>(ranks)) {
-    mine.push_back(rows[i]);
-  }
-  return mine;
-}
-
 std::int64_t longest_output(const std::vector<AlpacaRow>& rows, const Tokenizer& tokenizer) {
   std::size_t longest = 0;
   for (const AlpacaRow& row : rows) longest = std::max(longest, tokenizer.encode(row.output).size());
@@ -52,7 +44,11 @@ std::int64_t longest_output(const std::vector<AlpacaRow>& rows, const Tokenizer&
 LossSum sum_losses(LoadedModel& model, const std::vector<AlpacaRow>& rows, std::int64_t max_tokens) {
   std::vector<EncodedRow> encoded(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) encode_row(model.tokenizer(), rows[i], max_tokens, encoded[i]);
-  const std::vector<Pass> passes = pack(encoded);
+  return sum_losses(model, encoded);
+}
+
+LossSum sum_losses(LoadedModel& model, const std::vector<EncodedRow>& rows) {
+  const std::vector<Pass> passes = pack(rows);
   LossSum result;
   result.sum = model.sum_losses(passes);
   for (const Pass& pass : passes) result.tokens += pass.loss_tokens;

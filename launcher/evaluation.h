@@ -19,7 +19,14 @@ struct Answer {
 };
 
 /// Rows `rank`, `rank + ranks`, ... of `rows`.
-std::vector<AlpacaRow> rows_of_rank(const std::vector<AlpacaRow>& rows, int rank, int ranks);
+template <typename Row>
+std::vector<Row> rows_of_rank(const std::vector<Row>& rows, int rank, int ranks) {
+  std::vector<Row> mine;
+  for (std::size_t i = static_cast<std::size_t>(rank); i < rows.size(); i += static_cast<std::size_t>(ranks)) {
+    mine.push_back(rows[i]);
+  }
+  return mine;
+}
 
 /// Tokens that the longest expected output needs, its end token included.
 std::int64_t longest_output(const std::vector<AlpacaRow>& rows, const Tokenizer& tokenizer);
@@ -29,6 +36,7 @@ struct LossSum {
   std::int64_t tokens = 0;  ///< output tokens
 };
 
+LossSum sum_losses(LoadedModel& model, const std::vector<EncodedRow>& rows);
 /// Rows are cut to `max_tokens`, as in training.
 LossSum sum_losses(LoadedModel& model, const std::vector<AlpacaRow>& rows, std::int64_t max_tokens);
 

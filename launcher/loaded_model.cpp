@@ -77,9 +77,11 @@ std::size_t with_slack(std::size_t bytes) { return bytes + Arena::kAlignment; }
 
 LoadedModel::LoadedModel(const ModelArguments& arguments, std::int64_t sequence_length, Runtime& runtime)
     : runtime_(runtime), source_(find_model(arguments.model)) {
-  tokenizer_ = std::make_unique<Tokenizer>(find_tokenizer(arguments.tokenizer, source_));
-  if (source_.imported) sequence_length = std::min(sequence_length, max_positions());
-  fit_model(source_, *tokenizer_, sequence_length);
+  if (!arguments.without_tokenizer) {
+    tokenizer_ = std::make_unique<Tokenizer>(find_tokenizer(arguments.tokenizer, source_));
+    if (source_.imported) sequence_length = std::min(sequence_length, max_positions());
+    fit_model(source_, *tokenizer_, sequence_length);
+  }
   table_ = std::make_unique<ParamTable>(source_.config.model);
   if (source_.imported) dtype_ = source_.config.info.torch_dtype;
   if (!arguments.dtype.empty()) dtype_ = parse_dtype(arguments.dtype);

@@ -23,6 +23,7 @@ class LoadedModel {
   LoadedModel(const ModelArguments& arguments, std::int64_t sequence_length, Runtime& runtime);
 
   const ModelSource& source() const { return source_; }
+  /// Not for a model that was loaded without_tokenizer.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   DType dtype() const { return dtype_; }
   std::int64_t max_positions() const { return source_.config.model.max_position_embeddings; }

@@ -40,9 +40,10 @@ ModelSource find_model(const std::string& model) {
   }
   source.folder = source.name;
   const fs::path config = source.folder / "config.json";
-  require(fs::exists(source.folder), "model '{}' is neither a preset ({}) nor an existing folder", source.name,
+  std::error_code ignored;
+  require(fs::exists(source.folder, ignored), "model '{}' is neither a preset ({}) nor an existing folder", source.name,
           joined(presets));
-  require(fs::is_regular_file(config), "model folder {} has no config.json", source.name);
+  require(fs::is_regular_file(config, ignored), "model folder {} has no config.json", source.name);
   source.imported = true;
   source.config = read_config_json(config);
   return source;
@@ -52,8 +53,14 @@ fs::path find_tokenizer(const std::string& given, const ModelSource& model) {
   if (!given.empty()) return given;
   if (!model.imported) return bundled_tokenizer();
   fs::path path = model.folder / "tokenizer.model";
-  require(fs::is_regular_file(path), "model folder {} has no tokenizer.model; give --tokenizer", model.folder.string());
-  return path;
+  std::error_code ignored;
+  if (fs::is_regular_file(path, ignored)) return path;
+  require(
+      !fs::exists(model.folder / "tokenizer.json", ignored),
+      "model folder {} has tokenizer.json but no tokenizer.model, which is what is read here: take it from where the "
+      "model came from, or give --tokenizer",
+      model.folder.string());
+  fail("model folder {} has no tokenizer.model; give --tokenizer", model.folder.string());
 }
 
 std::vector<std::string> fit_model(ModelSource& model, const Tokenizer& tokenizer, std::int64_t sequence_length) {

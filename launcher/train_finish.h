@@ -15,8 +15,8 @@ namespace llama_zero {
 /// Collective. Mean loss over all rows of the run's eval data; nothing when it has none.
 std::optional<double> evaluate_at_end(TrainSetup& setup, Engine& engine);
 
-/// Collective. Writes the model in the training dtype to folder.final_model() as a Hugging Face folder, gathering one
-/// unit at a time on rank 0.
+/// Collective. Writes the fp32 masters, rounded to llama_zero.export_dtype, to folder.final_model() as a Hugging Face
+/// folder in files of at most llama_zero.max_shard_size, gathering one unit at a time on rank 0.
 void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder);
 
 /// Logs steps, time, speed, losses, padding and the memory by label, planned and measured. Rank 0 only.
