@@ -1,7 +1,7 @@
 // Keys of the "llama_zero" section and of the batch triad, seen from outside: two values, two different runs.
 #include <doctest/doctest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -15,12 +15,18 @@ struct Seen {
   std::vector<nlohmann::json> steps;
 };
 
-/// A run of the tiny model in fp32, one step unless `more` says otherwise.
+/// A run of the tiny model in fp32 on 40 sums, one step, unless `more` says otherwise.
 Seen run(const TemporaryFolder& folder, const std::string& name, const std::vector<std::string>& more) {
-  std::vector<std::string> arguments = {"--precision", "fp32"};
+  if (!fs::exists(folder.path() / "sums.jsonl")) write_text(folder / "sums.jsonl", alpaca_rows(40));
+  std::vector<std::string> arguments = {"--model", "tiny", "--output", folder / name, "--precision", "fp32"};
+  const auto unless_given = [&](const char* flag, const std::string& value) {
+    if (std::find(more.begin(), more.end(), flag) == more.end()) arguments.insert(arguments.end(), {flag, value});
+  };
+  unless_given("--data", folder / "sums.jsonl");
+  unless_given("--max-steps", "1");
   arguments.insert(arguments.end(), more.begin(), more.end());
   Seen seen;
-  seen.outcome = run_program(tiny_run(folder, name, 1, arguments));
+  seen.outcome = run_program(arguments);
   INFO(seen.outcome.out << seen.outcome.err);
   REQUIRE(seen.outcome.exit_code == 0);
   seen.steps = read_json_lines(folder.path() / name / "metrics.jsonl");
@@ -65,9 +71,9 @@ TEST_CASE("a run reads the tokenizer that it is given") {
 TEST_CASE("longer examples are cut at sequence_length") {
   const TemporaryFolder folder;
   const Seen whole = run(folder, "whole", {"--train-on-prompt"});
-  const Seen cut = run(folder, "cut", {"--train-on-prompt", "--sequence-length", "20"});
-  CHECK(first(whole, "tokens") > 8 * 20);
-  CHECK(first(cut, "tokens") == 8 * 20);
+  const Seen cut = run(folder, "cut", {"--train-on-prompt", "--sequence-length", "10"});
+  CHECK(first(whole, "tokens") > 8 * 10);
+  CHECK(first(cut, "tokens") == 8 * 10);
 }
 
 TEST_CASE("epochs and max_steps decide how many steps a run takes") {
@@ -111,17 +117,17 @@ TEST_CASE("the device of a run is the one asked for, or an error") {
 
 TEST_CASE("coalescing and its token limit decide the passes of a step") {
   const TemporaryFolder folder;
-  const std::vector<std::string> triad = {"--set", "train_batch_size=16", "--set", "gradient_accumulation_steps=8"};
+  const std::vector<std::string> triad = {"--set", "train_batch_size=40", "--set", "gradient_accumulation_steps=4"};
   const auto with = [&](const std::string& name, std::vector<std::string> more) {
     more.insert(more.end(), triad.begin(), triad.end());
     return run(folder, name, more);
   };
   const Seen literal = with("literal", {"--no-coalesce"});
   const Seen coalesced = with("coalesced", {});
-  const Seen limited = with("limited", {"--max-tokens-per-pass", "512"});
+  const Seen limited = with("limited", {"--max-tokens-per-pass", "256"});
   CHECK(has(literal.outcome, "one a micro-batch"));
   CHECK(has(coalesced.outcome, "at most 1 of"));
-  CHECK(has(limited.outcome, "of at most 512 tokens"));
+  CHECK(has(limited.outcome, "of at most 256 tokens"));
   // The passes hold the same rows: sums in another order, fewer activations at a time.
   for (const Seen* other : {&literal, &limited}) {
     CHECK(first(*other, "loss") == doctest::Approx(first(coalesced, "loss")).epsilon(1e-5));
@@ -160,12 +166,12 @@ TEST_CASE("the triad decides rows of a step and of a pass") {
     return run(folder, name, more);
   };
   const Seen eight = with("8", {"train_batch_size=8"});
-  const Seen sixteen = with("16", {"train_batch_size=16"});
+  const Seen forty = with("40", {"train_batch_size=40", "train_micro_batch_size_per_gpu=40"});
   CHECK(first(eight, "samples") == 8);
-  CHECK(first(sixteen, "samples") == 16);
-  const Seen small = with("small", {"train_batch_size=16", "train_micro_batch_size_per_gpu=2"});
-  CHECK(first(small, "samples") == 16);
-  CHECK(first(small, "mem_peak_bytes") < first(sixteen, "mem_peak_bytes"));
+  CHECK(first(forty, "samples") == 40);
+  const Seen small = with("small", {"train_batch_size=40", "train_micro_batch_size_per_gpu=2"});
+  CHECK(first(small, "samples") == 40);
+  CHECK(first(small, "mem_peak_bytes") < first(forty, "mem_peak_bytes"));
   const Seen more = with("more", {"train_micro_batch_size_per_gpu=2", "gradient_accumulation_steps=3"});
   CHECK(first(more, "samples") == 6);
 }
