@@ -35,6 +35,13 @@ void with_tile(DType storage, std::int64_t head_dim, const F& f) {
   return with_width(__nv_bfloat16{});
 }
 
+/// Where a block lacks the shared memory of the smallest tiles, the plain kernels serve; forward and backward alike.
+bool fits(std::int64_t head_dim, const Launch& launch) {
+  if (head_dim <= 64) return flash_fits<64>(launch);
+  if (head_dim <= 128) return flash_fits<128>(launch);
+  return flash_fits<256>(launch);
+}
+
 class Flash final : public Attention {
  public:
   bool supports(const AttentionShape& shape) const override {
@@ -50,7 +57,9 @@ class Flash final : public Attention {
   void forward(const AttentionForward& args, const Launch& launch) override {
     if (args.tokens_count == 0) return;
     require(args.scale > 0.0, "attention_forward: scale {} is not positive", args.scale);
-    if (!aligned16(args.qkv.raw(), args.output.raw())) return plain_->forward(args, launch);
+    if (!aligned16(args.qkv.raw(), args.output.raw()) || !fits(args.head_dim, launch)) {
+      return plain_->forward(args, launch);
+    }
     with_tile(args.qkv.dtype(), args.head_dim, [&]<typename T, int kWidth>(T, std::integral_constant<int, kWidth>) {
       auto call = flash_call<T>(args);
       call.result = pointer<T>(args.output);
@@ -61,7 +70,8 @@ class Flash final : public Attention {
 
   void backward(const AttentionBackward& args, const Launch& launch) override {
     if (args.tokens_count == 0) return;
-    if (!aligned16(args.qkv.raw(), args.output.raw(), args.grad_output.raw(), args.grad_qkv.raw())) {
+    if (!aligned16(args.qkv.raw(), args.output.raw(), args.grad_output.raw(), args.grad_qkv.raw()) ||
+        !fits(args.head_dim, launch)) {
       return plain_->backward(args, launch);
     }
     Scratch scratch("attention_backward", launch.workspace, workspace_bytes(args));

@@ -2,6 +2,7 @@
 
 namespace llama_zero::cuda {
 
+template bool flash_fits<64>(const Launch&);
 template void flash_forward<64>(const FlashCall<__half>&, std::int64_t, const Launch&);
 template void flash_forward<64>(const FlashCall<__nv_bfloat16>&, std::int64_t, const Launch&);
 template void flash_backward<64>(const FlashCall<__half>&, std::int64_t, const Launch&);

@@ -2,6 +2,8 @@
 // them.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/cuda/attention/flash_forward.cuh"
 #include "kernels/cuda/attention/flash_grad_key_value.cuh"
 #include "kernels/cuda/attention/flash_grad_query.cuh"
@@ -80,15 +82,29 @@ void backward_with(const FlashCall<T>& call, const Launch& launch) {
   launch_flash<KeyValue>("attention_backward", flash_grad_key_value_kernel<T, KeyValue>, call, call.kv_heads, launch);
 }
 
+/// Whether a block may have the shared memory of all tiles: GPUs of compute capability 8.6 and 8.9 give 99 KiB.
+template <typename Tiles>
+bool tiles_fit(const Launch& launch) {
+  return std::max({Tiles::Forward::kShared, Tiles::GradQuery::kShared, Tiles::GradKeyValue::kShared}) <=
+         static_cast<int>(launch.shared_memory_block);
+}
+
+template <int kWidth>
+bool flash_fits(const Launch& launch) {
+  return tiles_fit<FlashTiles<kWidth, true>>(launch);
+}
+
 template <int kWidth, typename T>
 void flash_forward(const FlashCall<T>& call, std::int64_t longest, const Launch& launch) {
-  if (longest <= kShortDocument) return forward_with<FlashTiles<kWidth, true>>(call, launch);
+  if (longest <= kShortDocument || !tiles_fit<FlashTiles<kWidth, false>>(launch))
+    return forward_with<FlashTiles<kWidth, true>>(call, launch);
   return forward_with<FlashTiles<kWidth, false>>(call, launch);
 }
 
 template <int kWidth, typename T>
 void flash_backward(const FlashCall<T>& call, std::int64_t longest, const Launch& launch) {
-  if (longest <= kShortDocument) return backward_with<FlashTiles<kWidth, true>>(call, launch);
+  if (longest <= kShortDocument || !tiles_fit<FlashTiles<kWidth, false>>(launch))
+    return backward_with<FlashTiles<kWidth, true>>(call, launch);
   return backward_with<FlashTiles<kWidth, false>>(call, launch);
 }
 

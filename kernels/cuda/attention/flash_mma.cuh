@@ -75,11 +75,6 @@ __device__ __forceinline__ int thread_now() {
   return thread;
 }
 
-/// Barrier of the 64 threads of a pair of warps.
-__device__ __forceinline__ void pair_barrier(int pair) {
-  asm volatile("bar.sync %0, 64;\n" ::"r"(pair + 1) : "memory");
-}
-
 /// 2^x, to 2 units in the last place; 2^-inf = 0.
 __device__ __forceinline__ float power_of_two(float x) {
   float y;

@@ -6,6 +6,10 @@
 
 namespace llama_zero::cuda {
 
+/// Whether the GPU has the shared memory that a block needs at this width, forward and backward.
+template <int kWidth>
+bool flash_fits(const Launch& launch);
+
 /// kWidth is 64, 128 or 256; T is __half or __nv_bfloat16; all tensors are aligned to 16 bytes; `longest` is the length
 /// of the longest document, by which tiles are chosen.
 template <int kWidth, typename T>
