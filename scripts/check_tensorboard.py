@@ -75,14 +75,16 @@ def main():
     failed = False
     for tag in sorted(tags):
         points = accumulator.Scalars(tag)
+        agreed = "as in metrics.jsonl"
         if tag in CURVES:
             problems = check_curve(points, steps, *CURVES[tag], batch_size)
         elif tag == "Train/Samples/lr":
             problems = check_next_lr(points, steps)
         else:
+            agreed = "one a step"  # metrics.jsonl does not have it
             problems = [] if len(points) == len(steps) else [f"{len(points)} points for {len(steps)} steps"]
         failed |= bool(problems)
-        print(f"  {tag}: {len(points)} points, {'; '.join(problems) if problems else 'as in metrics.jsonl'}")
+        print(f"  {tag}: {len(points)} points, {'; '.join(problems) if problems else agreed}")
     for tag in CURVES.keys() - set(tags):
         failed = True
         print(f"  {tag}: missing")
