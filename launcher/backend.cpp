@@ -68,20 +68,25 @@ Backend make_cuda_backend(int local_rank, AttentionChoice attention) {
   return backend;
 }
 
+void check_communicator(const Backend& backend, CommunicatorChoice choice, int sharing) {
+  if (choice != CommunicatorChoice::kNccl) return;
+  require(backend.device->type() == DeviceType::kCuda,
+          "llama_zero.communicator is \"nccl\", but this run computes on the CPU");
+  const std::string trouble = why_not_nccl(sharing);
+  require(trouble.empty(), "llama_zero.communicator is \"nccl\", but {}", trouble);
+}
+
+bool nccl_serves(const Backend& backend, int sharing) {
+  return backend.device->type() == DeviceType::kCuda && why_not_nccl(sharing).empty();
+}
+
 std::unique_ptr<Communicator> make_communicator(MpiWorld& world, Backend& backend, CommunicatorChoice choice,
-                                                int sharing, double timeout_seconds) {
-  const bool cuda = backend.device->type() == DeviceType::kCuda;
+                                                double timeout_seconds) {
   if (choice == CommunicatorChoice::kNccl) {
-    require(cuda, "llama_zero.communicator is \"nccl\", but this run computes on the CPU");
-    const std::string trouble = why_not_nccl(sharing);
-    require(trouble.empty(), "llama_zero.communicator is \"nccl\", but {}", trouble);
-  } else if (world.size() == 1) {
-    return make_local_communicator(*backend.device);
-  }
-  if (!cuda) return make_mpi_communicator(world, timeout_seconds);
-  if (choice == CommunicatorChoice::kNccl || (choice == CommunicatorChoice::kAuto && why_not_nccl(sharing).empty())) {
     return make_nccl_communicator(make_mpi_communicator(world, timeout_seconds), *backend.device, timeout_seconds);
   }
+  if (world.size() == 1) return make_local_communicator(*backend.device);
+  if (backend.device->type() == DeviceType::kCpu) return make_mpi_communicator(world, timeout_seconds);
   return make_mpi_communicator(world, timeout_seconds, make_pinned_staging(*backend.device));
 }
 
@@ -89,11 +94,19 @@ std::unique_ptr<Communicator> make_communicator(MpiWorld& world, Backend& backen
 
 std::string why_no_cuda() { return "this program was built without CUDA (no nvcc was found)"; }
 
-Backend make_cuda_backend(int, AttentionChoice) { fail("CUDA cannot be used: {}", why_no_cuda()); }
+Backend make_cuda_backend(int, AttentionChoice) {
+  check_device(DeviceChoice::kCuda);
+  return {};
+}
 
-std::unique_ptr<Communicator> make_communicator(MpiWorld& world, Backend& backend, CommunicatorChoice choice, int,
-                                                double timeout_seconds) {
+void check_communicator(const Backend&, CommunicatorChoice choice, int) {
   require(choice != CommunicatorChoice::kNccl, "llama_zero.communicator is \"nccl\", but {}", why_no_cuda());
+}
+
+bool nccl_serves(const Backend&, int) { return false; }
+
+std::unique_ptr<Communicator> make_communicator(MpiWorld& world, Backend& backend, CommunicatorChoice,
+                                                double timeout_seconds) {
   if (world.size() == 1) return make_local_communicator(*backend.device);
   return make_mpi_communicator(world, timeout_seconds);
 }

@@ -35,9 +35,15 @@ Backend make_cpu_backend(int threads);
 /// Throws Error when CUDA cannot be used, or not with this kind of attention.
 Backend make_cuda_backend(int local_rank, AttentionChoice attention);
 
-/// Collective. `sharing`: ranks of the group on the most crowded GPU. kAuto is NCCL where every rank has a GPU of its
-/// own, else MPI through host memory. Throws Error when NCCL is asked for and cannot be.
+/// Throws Error when NCCL is asked for and cannot be. `sharing`: ranks of the group on the most crowded GPU.
+void check_communicator(const Backend& backend, CommunicatorChoice choice, int sharing);
+
+/// Whether this rank can exchange by NCCL: it computes on a GPU, no rank shares one, and the library is there.
+bool nccl_serves(const Backend& backend, int sharing);
+
+/// Collective. `choice` has passed check_communicator and is the same on every rank, kNccl or kMpi; MPI goes through
+/// host memory.
 std::unique_ptr<Communicator> make_communicator(MpiWorld& world, Backend& backend, CommunicatorChoice choice,
-                                                int sharing, double timeout_seconds);
+                                                double timeout_seconds);
 
 }  // namespace llama_zero

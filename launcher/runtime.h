@@ -56,6 +56,7 @@ class Runtime {
  private:
   void choose_backend(const RuntimeOptions& options);
   void count_sharers();
+  void choose_communicator(CommunicatorChoice choice);
 
   MpiWorld& world_;
   HostGroup group_;
