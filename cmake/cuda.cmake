@@ -75,9 +75,7 @@ endif()
 llama_zero_cuda_flags(lz_zero_cuda)
 
 # The program computes on a GPU where there is one.
-if(LLAMA_ZERO_CUDA_PROGRAM)
-  target_link_libraries(lz_launcher PUBLIC lz_zero_cuda)
-endif()
+target_link_libraries(lz_launcher PUBLIC lz_zero_cuda)
 
 file(GLOB step_bench_sources CONFIGURE_DEPENDS zero/bench/*.cpp)
 add_executable(step_bench ${step_bench_sources})
