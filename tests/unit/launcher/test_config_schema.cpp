@@ -80,7 +80,7 @@ TEST_CASE("help of a key, a section and of nothing come from the table") {
   CHECK(contains(help_config("fp16"), "an unknown key is an error"));
   CHECK(contains(help_config(""), "train_batch_size"));
   CHECK(contains(help_config(""), "llama_zero: what DeepSpeed has no key for"));
-  CHECK(contains(help_config("gradient_predivide_factor"), "rejected unless 1.0: not supported yet"));
+  CHECK(contains(help_config("amp.enabled"), "rejected unless false: Apex is not supported"));
   CHECK(message_of([] { help_config("train_batchsize"); }) ==
         "no config key \"train_batchsize\"; did you mean \"train_batch_size\"?");
 }
