@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "launcher/config.h"
+#include "launcher/train_finish.h"
 #include "model/config_json.h"
 #include "zero/checkpoint/folder.h"
 
@@ -173,7 +174,9 @@ class CheckpointSaver::Impl {
   void add_files(CheckpointManifest& manifest) const {
     const std::int64_t step = manifest.step;
     manifest.files.push_back(root_.add_file(step, "config.json", resolved_json(setup_.config)));
-    manifest.files.push_back(root_.add_file(step, "model.json", format_config_json(setup_.model.config)));
+    HfConfig model = setup_.model.config;
+    model.info.torch_dtype = export_dtype_of(setup_.config);
+    manifest.files.push_back(root_.add_file(step, "model.json", format_config_json(model)));
     const MappedFile tokenizer(setup_.tokenizer->path());
     manifest.files.push_back(root_.add_file(step, "tokenizer.model", tokenizer.text()));
   }

@@ -86,6 +86,7 @@ class Parser {
     add_generate();
     add_eval();
     add_sample();
+    add_export();
   }
 
   CommandLine parse(int argc, const char* const* argv) {
@@ -233,6 +234,16 @@ class Parser {
   void add_sample() {
     CLI::App* app = add_subcommand(Command::kSample, "sample", "write the bundled sample as Alpaca files");
     app->add_option("--output", result_.sample.output, "folder for train.jsonl and held_out.jsonl")->required();
+  }
+
+  void add_export() {
+    CLI::App* app = add_subcommand(Command::kExport, "export", "write a checkpoint as a Hugging Face folder");
+    ExportArguments& arguments = result_.export_model;
+    app->add_option("--checkpoint", arguments.checkpoint, "checkpoint, or run folder: its newest one")->required();
+    app->add_option("--output", arguments.output, "folder of the model")->required();
+    app->add_option("--export-dtype", arguments.dtype, "storage [fp32|fp16|bf16] (default: as the run would export)")
+        ->check(CLI::IsMember({"fp32", "fp16", "bf16"}));
+    app->add_option("--max-shard-size", arguments.max_shard_size, "largest weight file")->capture_default_str();
   }
 
   void add_model(CLI::App& app, ModelArguments& arguments) {

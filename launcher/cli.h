@@ -12,7 +12,7 @@
 
 namespace llama_zero {
 
-enum class Command { kPrintText, kTrain, kPlan, kReport, kTokenize, kGenerate, kEval, kSample };
+enum class Command { kPrintText, kTrain, kPlan, kReport, kTokenize, kGenerate, kEval, kSample, kExport };
 
 struct TrainArguments {
   std::optional<fs::path> config;
@@ -73,6 +73,13 @@ struct SampleArguments {
   fs::path output;
 };
 
+struct ExportArguments {
+  fs::path checkpoint;  ///< a checkpoint, or a run with several: its newest
+  fs::path output;
+  std::string dtype;  ///< "fp32", "fp16", "bf16"; empty: as the run would have
+  std::string max_shard_size = "5GB";
+};
+
 struct CommandLine {
   Command command = Command::kTrain;
   std::string text;  ///< kPrintText: help, version, a config key's meaning
@@ -83,6 +90,7 @@ struct CommandLine {
   GenerateArguments generate;
   EvalArguments eval;
   SampleArguments sample;
+  ExportArguments export_model;
 };
 
 /// Throws Error for an unknown flag, a missing or malformed value, or flags that exclude each other.

@@ -13,13 +13,6 @@
 namespace llama_zero {
 namespace {
 
-DType parse_dtype(const std::string& name) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-    if (name_of(dtype) == name) return dtype;
-  }
-  fail("dtype '{}' is not one of fp32, fp16, bf16", name);
-}
-
 const Pass& largest(std::span<const Pass> passes) { return *std::ranges::max_element(passes, {}, &Pass::tokens_count); }
 
 std::int64_t longest(std::span<const TokenIds> prompts) {
@@ -75,6 +68,13 @@ std::size_t with_slack(std::size_t bytes) { return bytes + Arena::kAlignment; }
 
 }  // namespace
 
+DType parse_storage_dtype(const std::string& name) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    if (name_of(dtype) == name) return dtype;
+  }
+  fail("dtype '{}' is not one of fp32, fp16, bf16", name);
+}
+
 LoadedModel::LoadedModel(const ModelArguments& arguments, std::int64_t sequence_length, Runtime& runtime)
     : runtime_(runtime), source_(find_model(arguments.model)) {
   if (!arguments.without_tokenizer) {
@@ -84,7 +84,7 @@ LoadedModel::LoadedModel(const ModelArguments& arguments, std::int64_t sequence_
   }
   table_ = std::make_unique<ParamTable>(source_.config.model);
   if (source_.imported) dtype_ = source_.config.info.torch_dtype;
-  if (!arguments.dtype.empty()) dtype_ = parse_dtype(arguments.dtype);
+  if (!arguments.dtype.empty()) dtype_ = parse_storage_dtype(arguments.dtype);
   load_weights(arguments.seed);
 }
 

@@ -16,6 +16,9 @@
 
 namespace llama_zero {
 
+/// "fp32", "fp16" or "bf16". Throws Error for anything else.
+DType parse_storage_dtype(const std::string& name);
+
 class LoadedModel {
  public:
   /// Reads or initialises the weights. Waits for no other rank. Throws Error naming what is wrong with the folder or

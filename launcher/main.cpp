@@ -8,6 +8,7 @@
 #include "launcher/cli.h"
 #include "launcher/data_commands.h"
 #include "launcher/eval_command.h"
+#include "launcher/export_command.h"
 #include "launcher/generate_command.h"
 #include "launcher/host_group.h"
 #include "launcher/plan_command.h"
@@ -42,6 +43,8 @@ int dispatch(const CommandLine& line, MpiWorld& world, const HostGroup& group) {
       return run_generate(line.generate, world);
     case Command::kEval:
       return run_eval(line.eval, world);
+    case Command::kExport:
+      return run_export(line.export_model, group);
     case Command::kSample:
       return run_sample(line.sample, group);
   }

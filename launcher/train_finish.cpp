@@ -52,21 +52,17 @@ std::optional<double> evaluate_at_end(TrainSetup& setup, Engine& engine) {
   return sum / static_cast<double>(tokens);
 }
 
-namespace {
-
-DType export_dtype(const TrainConfig& config) {
+DType export_dtype_of(const TrainConfig& config) {
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
     if (name_of(dtype) == config.run.export_dtype) return dtype;
   }
   return config.dtype;
 }
 
-}  // namespace
-
 void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder) {
   if (runtime.rank() == 0) {
     HfModelInfo info = setup.model.config.info;
-    info.torch_dtype = export_dtype(setup.config);
+    info.torch_dtype = export_dtype_of(setup.config);
     HfExportOptions options;
     options.max_shard_bytes = setup.config.run.max_shard_bytes;
     options.source = setup.model.folder;

@@ -15,6 +15,9 @@ namespace llama_zero {
 /// Collective. Mean loss over all rows of the run's eval data; nothing when it has none.
 std::optional<double> evaluate_at_end(TrainSetup& setup, Engine& engine);
 
+/// Storage of the exported model: llama_zero.export_dtype, "auto": that of the training.
+DType export_dtype_of(const TrainConfig& config);
+
 /// Collective. Writes the fp32 masters, rounded to llama_zero.export_dtype, to folder.final_model() as a Hugging Face
 /// folder in files of at most llama_zero.max_shard_size, gathering one unit at a time on rank 0.
 void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder);

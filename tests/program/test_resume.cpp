@@ -149,6 +149,29 @@ TEST_CASE("a run saves checkpoints as often as it is told, and keeps as many") {
   CHECK(steps_of("clock", {"--save-interval", "0.000001s", "--keep", "1"}).size() == 1);
 }
 
+TEST_CASE("a checkpoint of any rank count is exported offline as the model that the run would have written") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> more = with(stage(3, "fp16"), {"--save-interval", "4"});
+  REQUIRE(on_ranks(2, tiny_run(folder, "run", 4, more)).exit_code == 0);
+  const fs::path run = folder.path() / "run";
+  const Outcome outcome = run_program({"export", "--checkpoint", run.string(), "--output", folder / "model"});
+  INFO(outcome.out << outcome.err);
+  REQUIRE(outcome.exit_code == 0);
+  for (const std::string name : {"model.safetensors", "config.json", "tokenizer.model"}) {
+    CAPTURE(name);
+    CHECK(read_text(folder.path() / "model" / name) == read_text(run / "final" / name));
+  }
+  const Outcome wide =
+      run_program({"export", "--checkpoint", run.string(), "--output", folder / "wide", "--export-dtype", "fp32"});
+  CHECK(wide.exit_code == 0);
+  CHECK(fs::file_size(folder.path() / "wide/model.safetensors") >
+        fs::file_size(folder.path() / "model/model.safetensors") * 3 / 2);
+
+  const Outcome nothing = run_program({"export", "--checkpoint", folder / "model", "--output", folder / "x"});
+  CHECK(nothing.exit_code == 1);
+  CHECK(error_lines(nothing.err).size() == 1);
+}
+
 TEST_CASE("a rank killed while the run goes on loses no complete checkpoint") {
   const TemporaryFolder folder;
   const std::vector<std::string> more = with(stage(3, "fp16"), {"--save-interval", "2"});
