@@ -50,13 +50,12 @@ inline std::vector<std::int64_t> places(std::int64_t count, std::int64_t wanted)
     return chosen;
   }
   const CounterRng rng(11, static_cast<std::uint64_t>(count));
-  for (std::int64_t i = 0; i < wanted; ++i) {
-    const double spot =
-        (static_cast<double>(i) + rng.uniform(static_cast<std::uint64_t>(i))) / static_cast<double>(wanted);
+  for (std::int64_t i = 0; i + 1 < wanted; ++i) {
+    const double within = i == 0 ? 0.0 : rng.uniform(static_cast<std::uint64_t>(i));
+    const double spot = (static_cast<double>(i) + within) / static_cast<double>(wanted);
     chosen.push_back(std::min(count - 1, static_cast<std::int64_t>(spot * static_cast<double>(count))));
   }
-  chosen.front() = 0;
-  chosen.back() = count - 1;
+  chosen.push_back(count - 1);
   return chosen;
 }
 
