@@ -5,6 +5,7 @@
 #   make test       build and run all tests           (SAN=address,undefined or SAN=thread: under sanitizers)
 #   make smoke      a short run in one process, without mpirun
 #   make bench      time the kernels
+#   make fuzz       feed damaged files to every reader for a minute each (installs clang)
 #   make clean      remove what was built
 
 SAN      ?=
@@ -20,7 +21,7 @@ export OMPI_MCA_rmaps_base_oversubscribe = 1
 export OMP_WAIT_POLICY ?= passive
 export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 
-.PHONY: all build deps demo test smoke bench clean
+.PHONY: all build deps demo test smoke bench fuzz clean
 
 all: build
 
@@ -50,6 +51,9 @@ smoke: build
 
 bench: build
 	@./kernel_bench
+
+fuzz: deps
+	@scripts/fuzz.sh
 
 clean:
 	rm -rf build build-* llama_zero kernel_bench

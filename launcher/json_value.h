@@ -18,12 +18,12 @@ class JsonValue {
   using Object = std::vector<Member>;
   using Data = std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, Array, Object>;
 
-  Data data = nullptr;
+  Data data;         ///< null at first
   int line = 0;      ///< 1-based line of the file; 0: not from a file
   std::string flag;  ///< "--set", "--model", ...: given on the command line, else empty
 
-  JsonValue() = default;
-  explicit JsonValue(Data value) : data(std::move(value)) {}
+  JsonValue();
+  explicit JsonValue(Data value);
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(data); }
   bool is_string() const { return std::holds_alternative<std::string>(data); }
@@ -49,5 +49,9 @@ struct JsonValue::Member {
   std::string key;
   JsonValue value;
 };
+
+// Here, where Member is complete: clang looks into Data as soon as a constructor's body is known.
+inline JsonValue::JsonValue() = default;
+inline JsonValue::JsonValue(Data value) : data(std::move(value)) {}
 
 }  // namespace llama_zero
