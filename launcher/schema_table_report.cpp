@@ -8,7 +8,7 @@ using enum KeyStatus;
 
 std::span<const SchemaKey> report_keys() {
   static constexpr std::string_view kFiles =
-      "csv_monitor and tensorboard write the scalars of every step to output_path/job_name";
+      "csv_monitor and tensorboard write the scalars of every step into output_path/job_name";
   static constexpr std::string_view kProfile = "each flops_profiler key changes the profile";
   static constexpr std::string_view kComms = "each comms_logger key changes what is logged";
   static constexpr std::string_view kPrint = "steps_per_print logs DeepSpeed's lines every n steps";
