@@ -14,14 +14,17 @@ bool mentions(const TrainConfig& config, std::string_view section) {
 std::vector<std::string> deviations(const TrainConfig& config, int ranks) {
   const bool fp16 = config.dtype == DType::kF16;
   const bool sixteen_bits = fp16 || config.dtype == DType::kBF16;
+  const bool several = config.batch.micro_batch_size * config.batch.accumulation_steps * ranks > 1;
   std::vector<std::string> list;
-  if (fp16) list.emplace_back("the update after which the loss scale doubles keeps its size");
+  if (several && !config.run.mean_of_micro_batches) {
+    list.emplace_back("every loss token of a batch weighs the same (loss_average micro_batch: as there)");
+  }
+  if (fp16 && config.scaler.dynamic) list.emplace_back("the update after which the loss scale doubles keeps its size");
   if (fp16 && config.zero.stage == 0) list.emplace_back("stage 0 follows the loss scaler of stages 1 to 3");
   if (sixteen_bits && config.zero.stage == 0) list.emplace_back("stage 0 takes no dummy step before the first");
-  if (config.dtype == DType::kF32) {
-    list.emplace_back("fp32 checks the gradients for values that are not finite");
-  } else if (!fp16 && config.zero.stage == 3 && config.scaler.check_overflow) {
-    list.emplace_back("stage 3 checks the gradients for values that are not finite");
+  const bool checked_there = sixteen_bits && config.zero.stage < 3;
+  if (!fp16 && config.scaler.check_overflow && !checked_there) {
+    list.emplace_back("a step whose gradients are not finite is skipped");
   }
   if (sixteen_bits && config.grad_accum_dtype == DType::kF32) {
     list.emplace_back("fp32 gradients are summed in fp32 at every stage");

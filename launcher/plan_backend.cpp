@@ -1,13 +1,17 @@
 #include "launcher/plan_backend.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/device.h"
 #include "core/error.h"
+#include "launcher/report_host.h"
+#include "launcher/runtime.h"
 
 #ifdef LLAMA_ZERO_WITH_CUDA
 #include "core/cuda/cuda_report.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "launcher/driver_memory.h"
 #endif
 
 namespace llama_zero {
@@ -15,7 +19,9 @@ namespace {
 
 PlanBackend cpu_backend(int ranks_on_host) {
   PlanBackend backend;
-  backend.sizing = make_cpu_ops(1);
+  // Workspace grows with threads: those that ranks of such a host would get on this machine.
+  const auto cores = static_cast<int>(cores_of_process().size());
+  backend.sizing = make_cpu_ops(threads_per_rank(std::getenv("OMP_NUM_THREADS"), cores, ranks_on_host));
   backend.memory_bytes = make_cpu_device()->memory_info().free / static_cast<std::size_t>(ranks_on_host);
   backend.description = "CPU: device memory is host memory";
   return backend;
@@ -27,6 +33,7 @@ PlanBackend cuda_backend() {
   PlanBackend backend;
   backend.device = DeviceType::kCuda;
   backend.sizing = make_cuda_sizing_ops();
+  backend.library_bytes = kCudaLibraryBytes;
   const GpuReport gpus = query_gpus();
   if (gpus.gpus.empty()) {
     backend.description = "CUDA; no GPU here: " + gpus.why_none;

@@ -59,8 +59,12 @@ TrainConfig resolve_for(const ConfigFile& file, const ModelSource& model, int ra
   return resolve(file, facts);
 }
 
-MemoryForecast replay(const ParamTable& table, const PlanCase& plan_case, const Ops& sizing) {
-  return forecast_memory(table, plan_case, sizing, largest_step(plan_case));
+MemoryForecast replay(const ParamTable& table, const PlanCase& plan_case, const PlanBackend& backend) {
+  MemoryForecast forecast = forecast_memory(table, plan_case, *backend.sizing, largest_step(plan_case));
+  if (backend.library_bytes == 0) return forecast;
+  forecast.device.at_peak["CUDA libraries"] = backend.library_bytes;
+  forecast.device.peak_bytes += backend.library_bytes;
+  return forecast;
 }
 
 }  // namespace
@@ -82,18 +86,17 @@ PlanResult make_plan(const PlanArguments& arguments) {
   plan.memory_bytes = backend.memory_bytes;
   if (arguments.memory_gb > 0.0) plan.memory_bytes = static_cast<std::size_t>(arguments.memory_gb * kGb);
 
-  plan.forecast = replay(table, plan.plan_case, *backend.sizing);
+  plan.forecast = replay(table, plan.plan_case, backend);
   // "auto": the largest pass that fits, as training chooses it.
   PlanCase& chosen = plan.plan_case;
   while (!plan.fits() && plan.config.run.max_tokens_per_pass == 0 && chosen.coalesce &&
          chosen.max_tokens_per_pass > chosen.least_tokens_per_pass()) {
     chosen.max_tokens_per_pass = chosen.smaller_tokens_per_pass();
-    plan.forecast = replay(table, chosen, *backend.sizing);
+    plan.forecast = replay(table, chosen, backend);
   }
   if (!plan.fits()) {
-    plan.advice = advise(chosen, *plan.memory_bytes, [&](const PlanCase& changed) {
-      return replay(table, changed, *backend.sizing).device.peak_bytes;
-    });
+    plan.advice = advise(chosen, *plan.memory_bytes,
+                         [&](const PlanCase& changed) { return replay(table, changed, backend).device.peak_bytes; });
   }
   return plan;
 }

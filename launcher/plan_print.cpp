@@ -73,9 +73,8 @@ std::string formulas(const PlanResult& plan) {
   std::string text = "\nbeside it: formulas without activations and buffers\n";
   text += fmt::format("  the lab's: 16 P = {}; ZeRO on {} ranks, 2 P + 14 P / N = {}\n",
                       gb(lab_standard_bytes(plan.params)), ranks, gb(lab_zero_bytes(plan.params, ranks)));
-  text += "DeepSpeed, ZeRO-2: " + format_zero2(input);
-  text += "DeepSpeed, ZeRO-3: " + format_zero3(input);
-  return text;
+  return text + "DeepSpeed's ZeRO-2 estimator:\n" + format_zero2(input) + "DeepSpeed's ZeRO-3 estimator:\n" +
+         format_zero3(input);
 }
 
 bool speaks_of_offload(const PlanResult& plan) {
@@ -92,8 +91,10 @@ std::string verdict(const PlanResult& plan) {
   if (!plan.memory_bytes) return line("fits", "not judged: no such device here; give --memory GB");
   const std::string figures = fmt::format("{} of {} for each rank", format_bytes(plan.forecast.device.peak_bytes),
                                           format_bytes(*plan.memory_bytes));
-  if (plan.fits()) return line("fits", "yes: " + figures);
-  return line("fits", "no: " + figures) + line("advice", in_a_sentence(plan.advice)) + format_advice(plan.advice);
+  const std::string context = plan.plan_case.can_offload ? "; the CUDA context, some hundred MB, is not in it" : "";
+  if (plan.fits()) return line("fits", "yes: " + figures + context);
+  return line("fits", "no: " + figures + context) + line("advice", in_a_sentence(plan.advice)) +
+         format_advice(plan.advice);
 }
 
 }  // namespace
@@ -101,7 +102,8 @@ std::string verdict(const PlanResult& plan) {
 std::string format_plan(const PlanResult& plan) {
   std::string text = header(plan) + table(plan) + formulas(plan) + "\n" + verdict(plan);
   if (speaks_of_offload(plan)) {
-    text += line("note", "host columns and offload advice hold for states kept in host memory");
+    text += line("note",
+                 "offload: states moved to host memory whole; a GPU run of this version still keeps them on the GPU");
   }
   return text;
 }

@@ -1,7 +1,6 @@
 #include "launcher/report_command.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -28,15 +27,10 @@ std::string format_lines(const std::vector<ReportLine>& lines) {
   return text;
 }
 
-int cores_of_this_process() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
 RankReport report_of_this_rank(const MpiWorld& world, const GpuSection& gpus) {
   const HostLimits limits = read_host_limits();
-  const int threads = threads_per_rank(std::getenv("OMP_NUM_THREADS"), cores_of_this_process(), world.local_size());
+  const int threads =
+      threads_per_rank(std::getenv("OMP_NUM_THREADS"), static_cast<int>(cores_of_process().size()), world.local_size());
   RankReport report;
   report.host = host_name();
   report.host_lines = format_lines(describe_host(limits)) + format_lines(gpus.lines);

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string_view>
 
@@ -28,6 +29,21 @@ namespace fs = std::filesystem;
 constexpr std::string_view kFeatures[] = {"avx2",        "fma",         "f16c",     "avx512f",
                                           "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16"};
 constexpr std::string_view kPrefixes[] = {"NCCL_", "OMP_", "OPENBLAS_", "CUDA_", "OMPI_MCA_", "PRTE_MCA_", "UCX_"};
+
+/// What mpirun (4 and 5) tells its ranks in the same form.
+constexpr std::string_view kOfLauncher[] = {"OMPI_MCA_orte_",
+                                            "OMPI_MCA_ess",
+                                            "OMPI_MCA_pmix",
+                                            "OMPI_MCA_shmem_RUNTIME",
+                                            "OMPI_MCA_initial_wdir",
+                                            "OMPI_MCA_prte_",
+                                            "OMPI_MCA_mpi_oversubscribe",
+                                            "PRTE_MCA_prte_",
+                                            "PRTE_MCA_ess"};
+
+bool starts_with_any(std::string_view text, std::span<const std::string_view> prefixes) {
+  return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return text.starts_with(prefix); });
+}
 
 std::string joined(const std::vector<std::string>& words, std::string_view separator) {
   std::string text;
@@ -137,17 +153,6 @@ std::optional<double> cgroup_cores() {
   return least;
 }
 
-std::vector<int> usable_cores() {
-  std::vector<int> cores;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  }
-  return cores;
-}
-
 std::string or_none(const std::optional<std::size_t>& bytes, std::string_view none) {
   return bytes ? format_bytes(*bytes) : std::string(none);
 }
@@ -176,6 +181,17 @@ HostLimits read_host_limits() {
   return limits;
 }
 
+std::vector<int> cores_of_process() {
+  std::vector<int> cores;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
@@ -202,7 +218,7 @@ std::vector<ReportLine> describe_host(const HostLimits& limits) {
 }
 
 std::vector<ReportLine> describe_process(int threads) {
-  const std::vector<int> cores = usable_cores();
+  const std::vector<int> cores = cores_of_process();
   std::vector<ReportLine> lines = {{"cores", fmt::format("{} ({}), {} thread{}", spell_ranges(cores), cores.size(),
                                                          threads, threads == 1 ? "" : "s")}};
   for (const std::string& variable : steering_variables(environ)) lines.push_back({"variable", variable});
@@ -225,9 +241,7 @@ std::vector<std::string> steering_variables(const char* const* environment) {
   std::vector<std::string> found;
   for (; *environment != nullptr; ++environment) {
     const std::string_view variable = *environment;
-    if (std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return variable.starts_with(prefix); })) {
-      found.emplace_back(variable);
-    }
+    if (starts_with_any(variable, kPrefixes) && !starts_with_any(variable, kOfLauncher)) found.emplace_back(variable);
   }
   std::ranges::sort(found);
   return found;

@@ -29,6 +29,9 @@ HostLimits read_host_limits();
 
 std::string host_name();
 
+/// Cores that this process may use, ascending.
+std::vector<int> cores_of_process();
+
 /// Lines of this host: system, processor and its features, cores, NUMA, memory, cgroup, /dev/shm, memlock.
 std::vector<ReportLine> describe_host(const HostLimits& limits);
 
@@ -38,7 +41,8 @@ std::vector<ReportLine> describe_process(int threads);
 /// "0-3,8": cores in ascending order.
 std::string spell_ranges(const std::vector<int>& ascending);
 
-/// Variables of `environment` ("NAME=value", null-terminated) whose names start with one of our prefixes, sorted.
+/// Variables of `environment` ("NAME=value", null-terminated) by which a user steers MPI, OpenMP, NCCL or CUDA, sorted;
+/// without those that mpirun sets for its own ends.
 std::vector<std::string> steering_variables(const char* const* environment);
 
 }  // namespace llama_zero

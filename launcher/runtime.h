@@ -36,6 +36,7 @@ class Runtime {
   int ranks() const { return group_.size(); }
   int ranks_on_host() const { return world_.local_size(); }
   Device& device() { return *backend_.device; }
+  const Device& device() const { return *backend_.device; }
   Ops& ops() { return *backend_.ops; }
   Communicator& communicator() { return *communicator_; }
 

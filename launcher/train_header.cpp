@@ -54,15 +54,16 @@ std::string describe_update(const TrainConfig& config) {
   return fmt::format("{}; {}", describe_optimizer(config.optimizer), clip);
 }
 
-std::string describe_zero(const ZeroConfig& zero) {
+std::string describe_zero(const ZeroConfig& zero, DeviceType device) {
   std::string text = describe_stage(zero.stage);
-  if (zero.offload_optimizer || zero.offload_param) {
-    text +=
-        fmt::format("; offload of {}{}{} to host memory: on the CPU backend everything is there already",
-                    zero.offload_optimizer ? "optimizer states" : "",
-                    zero.offload_optimizer && zero.offload_param ? " and " : "", zero.offload_param ? "weights" : "");
-  }
-  return text;
+  if (!zero.offload_optimizer && !zero.offload_param) return text;
+  const std::string states =
+      fmt::format("{}{}{}", zero.offload_optimizer ? "optimizer states" : "",
+                  zero.offload_optimizer && zero.offload_param ? " and " : "", zero.offload_param ? "weights" : "");
+  const bool cpu = device == DeviceType::kCpu;
+  return text + fmt::format("; offload of {} to host memory: {}", states,
+                            cpu ? "on the CPU backend everything is there already"
+                                : "without effect in this version, they stay on the GPU");
 }
 
 void print_data(const DataSource& data, std::string_view label) {
@@ -107,11 +108,11 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("steps", fmt::format("{} optimizer steps, {} an epoch", format_count(config.total_steps),
                             format_count(setup.loader->batches_per_epoch())));
   line("precision", describe_precision(config));
-  line("zero", describe_zero(config.zero));
+  line("zero", describe_zero(config.zero, runtime.device().type()));
   line("optimizer", describe_update(config));
   line("schedule", describe_schedule(config, setup.engine.schedule));
   print_list("defaults", effective_defaults(config));
-  print_list("DeepSpeed", deviations(config, runtime.ranks()), "unlike it, ");
+  print_list("deviates", deviations(config, runtime.ranks()), "from DeepSpeed: ");
   for (const std::string& note : config.notes) line("note", note);
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
   log::info("{}", format_forecast({with_workspace(setup.plan), {}}));

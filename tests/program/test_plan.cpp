@@ -74,6 +74,20 @@ TEST_CASE("plan takes the ranks of mpirun and prints once") {
   CHECK(outcome.out.find("memory of each rank") == outcome.out.rfind("memory of each rank"));
 }
 
+TEST_CASE("plan for a GPU needs none: workspace sizes are CUDA's and offloaded states stand in a host column") {
+  const Outcome outcome = run_program({"plan", "--model", "llama2-7b", "--ranks", "8", "--device", "cuda", "--set",
+                                       "zero_optimization={\"stage\":2,\"offload_optimizer\":{\"device\":\"cpu\"}}"});
+  INFO(outcome.out << outcome.err);
+  if (contains(run_program({"report"}).out, "without CUDA")) {
+    CHECK(outcome.exit_code == 1);
+    CHECK(contains(outcome.err, "built without CUDA"));
+    return;
+  }
+  REQUIRE(outcome.exit_code == 0);
+  CHECK(contains(outcome.out, "CUDA libraries"));
+  CHECK(contains(outcome.out, "device         host"));
+}
+
 TEST_CASE("plan refuses what training refuses") {
   const Outcome model = run_program({"plan", "--model", "no-such-model", "--ranks", "2"});
   CHECK(model.exit_code == 1);

@@ -34,7 +34,17 @@ TEST_CASE("a deviation from DeepSpeed is stated only where it matters") {
   CHECK(contains(all_of(R"({"optimizer": {"type": "Lion"}})", 1), "Lion leaves a weight alone"));
 }
 
-TEST_CASE("a run of fp32 on one rank differs from DeepSpeed's in its check of gradients alone") {
-  CHECK(all_of(R"({"zero_optimization": {"stage": 1}})", 1) ==
-        "fp32 checks the gradients for values that are not finite\n");
+TEST_CASE("the mean of the loss is stated unless it is DeepSpeed's, or there is one row") {
+  CHECK(contains(all_of("{}", 1), "every loss token"));
+  CHECK_FALSE(contains(all_of(R"({"llama_zero": {"loss_average": "micro_batch"}})", 1), "every loss token"));
+  CHECK_FALSE(contains(all_of(R"({"train_batch_size": 1})", 1), "every loss token"));
+}
+
+TEST_CASE("a static loss scale never doubles") {
+  CHECK_FALSE(contains(all_of(R"({"fp16": {"enabled": true, "loss_scale": 128}})", 1), "doubles"));
+}
+
+TEST_CASE("fp32 runs skip steps that are not finite; otherwise one rank differs in nothing") {
+  CHECK(all_of(R"({"zero_optimization": {"stage": 1}, "llama_zero": {"loss_average": "micro_batch"}})", 1) ==
+        "a step whose gradients are not finite is skipped\n");
 }

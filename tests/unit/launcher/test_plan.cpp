@@ -147,3 +147,21 @@ TEST_CASE("the page has the table, both sets of formulas and the verdict") {
   arguments.memory_gb = 1;
   CHECK(contains(format_plan(make_plan(arguments)), "no: "));
 }
+
+TEST_CASE("plan takes every option of training and its own; report takes none") {
+  const auto parse = [](std::vector<const char*> words) {
+    words.insert(words.begin(), "llama_zero");
+    return parse_command_line(static_cast<int>(words.size()), words.data());
+  };
+  const CommandLine line = parse({"plan", "--config", "x.json", "--ranks", "16", "--model", "125m", "--ranks-per-host",
+                                  "4", "--memory", "80", "--micro-batch", "2"});
+  CHECK(line.command == Command::kPlan);
+  CHECK(line.plan.ranks == 16);
+  CHECK(line.plan.ranks_per_host == 4);
+  CHECK(line.plan.memory_gb == 80.0);
+  CHECK(line.plan.train.config == fs::path("x.json"));
+  CHECK(line.plan.train.flags.overrides.size() == 2);
+  CHECK(parse({"report"}).command == Command::kReport);
+  CHECK(contains(message_of([&] { parse({"--model", "tiny", "report"}); }), "--model"));
+  CHECK(contains(message_of([&] { parse({"plan", "--ranks", "0"}); }), "--ranks"));
+}

@@ -50,6 +50,17 @@ TEST_CASE("only variables that steer the run are listed, in order") {
         std::vector<std::string>{"CUDA_VISIBLE_DEVICES=1", "NCCL_DEBUG=INFO", "OMP_NUM_THREADS=2"});
 }
 
+TEST_CASE("what mpirun sets for its own ends is not listed, what a user sets by the same means is") {
+  const char* environment[] = {"OMPI_MCA_ess=pmi",
+                               "OMPI_MCA_orte_launch=1",
+                               "OMPI_MCA_btl=self,tcp",
+                               "PRTE_MCA_prte_x=1",
+                               "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe",
+                               nullptr};
+  CHECK(steering_variables(environment) ==
+        std::vector<std::string>{"OMPI_MCA_btl=self,tcp", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe"});
+}
+
 TEST_CASE("a machine with a GPU and room misses nothing") { CHECK(missing_pieces(roomy(), gpus("")).empty()); }
 
 TEST_CASE("each missing piece comes with what to do about it") {
