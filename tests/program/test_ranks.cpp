@@ -66,8 +66,9 @@ TEST_CASE("when one rank is killed the others end within ten seconds, with a mes
   INFO(outcome.out << outcome.err);
   CHECK(outcome.exit_code != 0);
   CHECK(outcome.err.find("signal 9") != std::string::npos);
-  // Two steps were done, so all that is left is the start of the program and the end of the ranks.
-  CHECK(read_json_lines(folder.path() / "run/metrics.jsonl").size() == 2);
+  // Two steps were given; the result of the second is read when the third is given, which the killed rank never did. So
+  // all that is left is the start of the program and the end of the ranks.
+  CHECK(read_json_lines(folder.path() / "run/metrics.jsonl").size() == 1);
   CHECK(outcome.seconds < 10.0);
 }
 
