@@ -26,6 +26,7 @@ struct EvalResult {
   double loss = 0.0;
   std::int64_t loss_tokens = 0;
   Score score;
+  std::vector<Answer> shown;  ///< of this rank's rows, those that --show asks for
 };
 
 std::vector<AlpacaRow> read_rows(const std::string& data, std::int64_t limit) {
@@ -41,11 +42,18 @@ std::string one_line(std::string_view text) {
 }
 
 // Evenly spaced over the rows, so that a file that is ordered by family shows several.
-void show_answers(const std::vector<Answer>& answers, std::int64_t count) {
+std::vector<Answer> spaced_answers(const std::vector<Answer>& answers, std::int64_t count) {
   const auto all = static_cast<std::int64_t>(answers.size());
   count = std::min(count, all);
+  std::vector<Answer> chosen;
   for (std::int64_t i = 0; i < count; ++i) {
-    const Answer& answer = answers[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))];
+    chosen.push_back(answers[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))]);
+  }
+  return chosen;
+}
+
+void print_answers(const std::vector<Answer>& answers) {
+  for (const Answer& answer : answers) {
     const std::string input = answer.row.input.empty() ? "" : " | " + one_line(answer.row.input);
     log::info("question  {}{}", one_line(answer.row.instruction), input);
     log::info("answer    {}   [{}]", one_line(answer.text),
@@ -79,8 +87,18 @@ void write_json(const std::string& path, const EvalResult& result) {
     families[family] = {{"rows", score.rows}, {"exact", score.exact}, {"exact_match", score.percent()}};
   }
   json["families"] = std::move(families);
+  nlohmann::ordered_json answers = nlohmann::ordered_json::array();
+  for (const Answer& answer : result.shown) {
+    answers.push_back({{"instruction", answer.row.instruction},
+                       {"input", answer.row.input},
+                       {"expected", answer.row.output},
+                       {"answer", answer.text},
+                       {"exact", answer.exact}});
+  }
+  if (!answers.empty()) json["answers"] = std::move(answers);
   AtomicFile file(path);
-  file.write(json.dump(2) + "\n");
+  // What an untrained model answers need not be UTF-8.
+  file.write(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   file.commit();
 }
 
@@ -131,7 +149,8 @@ class Evaluation {
     for (const Answer& answer : answers) result_.score.add(answer.row.family, answer.exact);
     result_.score.set_counts(group.sum(result_.score.counts()));
     print_result(result_);
-    if (group.rank() == 0) show_answers(answers, arguments_.show);
+    result_.shown = spaced_answers(answers, arguments_.show);
+    if (group.rank() == 0) print_answers(result_.shown);
     return result_;
   }
 

@@ -1,4 +1,4 @@
-// The folder of a run: resolved config, metrics.jsonl, final model.
+// The folder of a run: resolved config, metrics.jsonl, summary.json, final model.
 #pragma once
 
 #include <string>
@@ -21,6 +21,7 @@ class RunFolder {
   const fs::path& path() const { return path_; }
   fs::path config() const { return path_ / "config.json"; }
   fs::path metrics() const { return path_ / "metrics.jsonl"; }
+  fs::path summary() const { return path_ / "summary.json"; }
   fs::path final_model() const { return path_ / "final"; }
   fs::path checkpoints() const { return path_ / "checkpoints"; }
   /// Whether an earlier run left its metrics here; they are about to be replaced.

@@ -15,6 +15,7 @@
 #include "launcher/progress.h"
 #include "launcher/resume.h"
 #include "launcher/run_folder.h"
+#include "launcher/run_summary.h"
 #include "launcher/stop_signal.h"
 #include "launcher/train_finish.h"
 #include "launcher/train_header.h"
@@ -25,6 +26,12 @@
 
 namespace llama_zero {
 namespace {
+
+void write_text_file(const fs::path& path, const std::string& text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
 
 // Rank 0 makes the folder and writes the config as it was understood; the others learn its path.
 RunFolder open_run_folder(const TrainSetup& setup, const std::optional<ResumePoint>& resumed, const HostGroup& group) {
@@ -38,9 +45,7 @@ RunFolder open_run_folder(const TrainSetup& setup, const std::optional<ResumePoi
     const RunFolder folder = RunFolder::create(run.output, run.run_name, name);
     path = folder.path().string();
     if (folder.used_before() && !resumed) log::info("{:<10}{} holds an earlier run, which is replaced", "note", path);
-    AtomicFile config(folder.config());
-    config.write(resolved_json(setup.config));
-    config.commit();
+    write_text_file(folder.config(), resolved_json(setup.config));
     log::info("{:<10}{}", "output", path);
   });
   return RunFolder(group.from_root(path));
@@ -103,6 +108,10 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   const MemoryReport measured = arena.report();
   export_final_model(setup, engine, runtime, folder);
   print_summary(setup, totals, eval_loss, measured, folder);
+  if (runtime.rank() == 0) {
+    write_text_file(folder.summary(),
+                    run_summary(setup, totals, eval_loss, measured, runtime.describe_device(), runtime.ranks()));
+  }
   print_driver_memory(setup.plan, runtime);
   if (!totals.failure.empty()) throw AgreedError(totals.failure);
   return 0;

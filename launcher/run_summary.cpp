@@ -1,0 +1,42 @@
+#include "launcher/run_summary.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "launcher/plan_case.h"
+
+namespace llama_zero {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json memory_json(const MemoryReport& report) {
+  Json labels = Json::object();
+  for (const auto& [label, bytes] : report.at_peak) labels[label] = bytes;
+  return {{"peak_bytes", report.peak_bytes}, {"labels", labels}};
+}
+
+}  // namespace
+
+std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
+                        const MemoryReport& measured, const std::string& device, int ranks) {
+  Json json;
+  json["model"] = setup.model.name;
+  json["parameters"] = setup.table->total_numel();
+  json["device"] = device;
+  json["ranks"] = ranks;
+  json["steps"] = totals.steps;
+  json["skipped"] = totals.skipped;
+  json["tokens"] = totals.tokens;
+  json["samples"] = totals.samples;
+  json["seconds"] = totals.seconds;
+  json["first_loss"] = finite_or_null(totals.first_loss);
+  json["last_loss"] = finite_or_null(totals.last_loss);
+  json["eval_loss"] = eval_loss ? finite_or_null(*eval_loss) : Json(nullptr);
+  json["memory"] = {{"planned", memory_json(with_workspace(setup.plan))}, {"measured", memory_json(measured)}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace llama_zero

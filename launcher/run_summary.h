@@ -1,0 +1,18 @@
+// summary.json of a finished run: what its last lines say, for programs to read.
+#pragma once
+
+#include <string>
+
+#include "core/arena.h"
+#include "launcher/train_loop.h"
+#include "launcher/train_setup.h"
+
+namespace llama_zero {
+
+/// The object, indented: model, parameters, device, ranks, steps, skipped, tokens, samples, seconds, first_loss,
+/// last_loss, eval_loss (null: none), and "memory": planned and measured, each with peak_bytes and the bytes at the
+/// peak by label, of one rank. Losses that are not finite become null.
+std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
+                        const MemoryReport& measured, const std::string& device, int ranks);
+
+}  // namespace llama_zero
