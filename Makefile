@@ -3,6 +3,7 @@
 #   make            build ./llama_zero and ./kernel_bench
 #   make demo       train the bundled tiny model on the bundled sample with two ranks, then question it
 #   make test       build and run all tests           (SAN=address,undefined or SAN=thread: under sanitizers)
+#   make test-full  the same with hundreds of kills and disk faults where `make test` makes a few
 #   make smoke      a short run in one process, without mpirun
 #   make bench      time the kernels
 #   make fuzz       feed damaged files to every reader for a minute each (installs clang)
@@ -21,7 +22,7 @@ export OMPI_MCA_rmaps_base_oversubscribe = 1
 export OMP_WAIT_POLICY ?= passive
 export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 
-.PHONY: all build deps demo test smoke bench fuzz clean
+.PHONY: all build deps demo test test-full smoke bench fuzz clean
 
 all: build
 
@@ -45,6 +46,10 @@ THREADED_ONLY := $(filter thread,$(SAN))
 test: build
 	@cmake --build $(BUILD) -j $(JOBS) $(if $(THREADED_ONLY),--target $(THREADED:%=%_tests))
 	@scripts/run_tests.sh $(BUILD) $(if $(THREADED_ONLY),-R '^($(subst $() $(),|,$(THREADED)))$$')
+
+# Ten minutes more than `test`.
+test-full: export LLAMA_ZERO_TEST_FULL = 1
+test-full: test
 
 smoke: build
 	@scripts/smoke.sh

@@ -73,6 +73,11 @@ fs::path CheckpointRoot::partial(std::int64_t step) const {
 void CheckpointRoot::begin(std::int64_t step) const {
   create_folder(path_);
   for (const std::string& name : names_in(path_)) {
+    if (name.starts_with(std::string(kLatest) + ".")) {
+      std::error_code ignored;
+      fs::remove(path_ / name, ignored);  // `latest` before it had its name
+      continue;
+    }
     const bool left_over = name.starts_with(kPrefix) && (name.ends_with(kPartial) || name.ends_with(kReplaced));
     if (!left_over) continue;
     // A crash between the two renames of complete() has left the old checkpoint under its other name.
