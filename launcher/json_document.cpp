@@ -218,6 +218,10 @@ class TreeBuilder {
       const std::size_t key_offset = offset_of(field.key().raw()) - 1;
       std::string_view key;
       check(field.unescaped_key().get(key), key_offset);
+      // No key has one, and a message that quoted it would not stay one line.
+      const bool control =
+          std::ranges::any_of(key, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+      if (control) fail_at(key_offset, "a key holds a control character, such as a line break");
       for (const JsonValue::Member& member : members) {
         if (member.key != key) continue;
         fail_at(key_offset, fmt::format("duplicate key \"{}\", first given on line {}", key, member.value.line));

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "launcher/config.h"
 #include "model/config_json.h"
+#include "model/printable.h"
 
 namespace llama_zero {
 namespace {
@@ -101,8 +102,8 @@ void check_model(const CheckpointReader& reader, const TrainSetup& setup) {
                     format_config_json({stored.model, {}}) == format_config_json({setup.model.config.model, {}});
   require(same, "{} is of another model than {}: give --model what it was trained from", name, setup.model.name);
   require(manifest.optimizer == setup.config.optimizer.type,
-          "{} was trained with optimizer {}, the config says {}: their states do not fit", name, manifest.optimizer,
-          setup.config.optimizer.type);
+          "{} was trained with optimizer {}, the config says {}: their states do not fit", name,
+          printable(manifest.optimizer), setup.config.optimizer.type);
 }
 
 void move_loader(const RunPosition& position, const RunPosition& now, TrainSetup& setup) {
@@ -167,7 +168,7 @@ void restore_engine(ResumePoint& point, Engine& engine, const HostGroup& group) 
   group.together([&] {
     const std::vector<std::string> names = engine.state_names();
     require(names == reader.manifest().states, "{} has the states {}, this run's optimizer has {}",
-            reader.folder().string(), listed(reader.manifest().states), listed(names));
+            reader.folder().string(), printable(listed(reader.manifest().states)), listed(names));
   });
   engine.load_states(
       [&](int unit, int state, std::int64_t begin, std::span<float> out) { reader.read(unit, state, begin, out); },

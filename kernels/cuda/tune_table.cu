@@ -22,18 +22,18 @@ std::uint64_t word_of(const std::string& hexadecimal) {
   std::uint64_t word = 0;
   const char* end = hexadecimal.data() + hexadecimal.size();
   const auto [stop, error] = std::from_chars(hexadecimal.data(), end, word, 16);
-  require(error == std::errc{} && stop == end && hexadecimal.size() == 16, "\"{}\" is no word of 16 hexadecimal digits",
-          hexadecimal);
+  // What is wrong is not quoted: a file of anything must give one short line.
+  require(error == std::errc{} && stop == end && hexadecimal.size() == 16,
+          "one of its words is not 16 hexadecimal digits");
   return word;
 }
 
 TuneTable table_of(const Json& json) {
-  require(text_of(json, "format") == kFormat, "its format is \"{}\", not \"{}\"", text_of(json, "format"), kFormat);
+  require(text_of(json, "format") == kFormat, "its format is not \"{}\"", kFormat);
   TuneTable table{text_of(json, "gpu"), text_of(json, "libraries"), text_of(json, "attention"), {}};
   for (const auto& [key, words] : json.at("gemm").items()) {
     auto& algorithm = table.gemm_algorithms[key];
-    require(words.is_array() && words.size() == algorithm.size(), "product \"{}\" must have {} words", key,
-            algorithm.size());
+    require(words.is_array() && words.size() == algorithm.size(), "a product must have {} words", algorithm.size());
     for (std::size_t i = 0; i < algorithm.size(); ++i) algorithm[i] = word_of(words[i].get_ref<const std::string&>());
   }
   return table;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "model/printable.h"
 
 namespace llama_zero {
 namespace {
@@ -91,6 +92,7 @@ class Fields {
     if (!hexadecimal) wrong(key, "is no checksum of 16 hexadecimal digits");
     return std::stoull(digits, nullptr, 16);
   }
+  const fs::path& path() const { return path_; }
   std::uint64_t bytes() const {
     return static_cast<std::uint64_t>(integer("bytes", 0, std::numeric_limits<std::int64_t>::max()));
   }
@@ -108,7 +110,10 @@ class Fields {
 StepState step_state_of(const Fields& fields) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
   StepState state;
-  state.loss_scale = static_cast<float>(fields.number("loss_scale"));
+  const double scale = fields.number("loss_scale");
+  require(scale >= 0.0 && scale <= std::numeric_limits<float>::max(), "{}: its loss scale is no fp32 number from 0",
+          fields.path().string());
+  state.loss_scale = static_cast<float>(scale);
   state.used_loss_scale = state.loss_scale;
   state.hysteresis_left =
       static_cast<std::int32_t>(fields.integer("hysteresis_left", 0, std::numeric_limits<std::int32_t>::max()));
@@ -123,9 +128,9 @@ StepState step_state_of(const Fields& fields) {
 
 // A name that could lead out of the folder would let a manifest read any file of the machine.
 std::string checked_name(const std::string& name, const fs::path& path) {
-  const bool plain = !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-                     name.find('\0') == std::string::npos;
-  require(plain, "{}: \"{}\" is no file name", path.string(), name);
+  const bool plain =
+      !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos && printable(name) == name;
+  require(plain, "{}: \"{}\" is no file name", path.string(), printable(name));
   return name;
 }
 

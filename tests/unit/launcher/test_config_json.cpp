@@ -90,6 +90,7 @@ TEST_CASE("errors of syntax name line and column") {
       {"{\n\"a\": {\"x\": 1,\n \"x\": 2}}", "f:3:2: duplicate key \"x\", first given on line 2"},
       {"{\"a\": 1, \"b\": 2,\n # \"a\": 3\n \"a\": 4}", "f:3:2: duplicate key \"a\""},
       {"{\"a\": 1, \"\\u0061\": 2}", "duplicate key \"a\""},
+      {"{\"fp16\": {\"\\na-bled\": 1}}", "f:1:11: a key holds a control character"},
   };
   for (const Case& c : cases) {
     const std::string message = message_of([&] { parse_json(c.text, "f"); });
