@@ -1,8 +1,12 @@
 // tests/data/traces/schedules.json, which scripts/trace_schedules.py derived from the description of DeepSpeed's
 // schedules and compared with DeepSpeed's own: the same config here gives the same rates and momenta.
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "core/files.h"
 #include "launcher/schedule.h"
@@ -14,27 +18,35 @@ using nlohmann::json;
 
 namespace {
 
-/// `values` at the trace's updates are `expected`, and its totals are those of all values. A value is right to 5 units
-/// of rounding (2^-53) of the largest one: a logarithm or cosine, a division, a product, a sum.
-void check_values(const std::vector<double>& values, const json& updates, const json& expected, const json& totals) {
+/// The doubles of a base64 text, little endian.
+std::vector<double> unpack(const std::string& text) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::vector<std::byte> bytes;
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char digit : text) {
+    if (digit == '=') break;
+    bits = bits << 6U | static_cast<std::uint32_t>(kDigits.find(digit));
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    bytes.push_back(static_cast<std::byte>(bits >> static_cast<unsigned>(count) & 0xffU));
+  }
+  std::vector<double> values(bytes.size() / sizeof(double));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(double));
+  return values;
+}
+
+/// Every value is right to 5 units of rounding (2^-53) of the largest one: a logarithm or cosine, a division, a
+/// product, a sum.
+void check_values(const std::vector<double>& values, const std::vector<double>& expected) {
+  REQUIRE(values.size() == expected.size());
   double most = 0.0;
-  double sum = 0.0;
-  double weighted = 0.0;
+  for (const double value : expected) most = std::max(most, std::fabs(value));
   for (std::size_t i = 0; i < values.size(); ++i) {
-    most = std::max(most, std::fabs(values[i]));
-    sum += values[i];
-    weighted += static_cast<double>(i + 1) * values[i];
+    INFO("update ", i + 1, ": ", values[i], " expected ", expected[i]);
+    CHECK(std::fabs(values[i] - expected[i]) <= 5.0 * 0x1p-53 * most);
   }
-  const double unit = 0x1p-53 * most;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    const auto update = updates[i].get<std::size_t>();
-    INFO("update ", update, ": ", values[update - 1], " expected ", expected[i].get<double>());
-    CHECK(std::fabs(values[update - 1] - expected[i].get<double>()) <= 5.0 * unit);
-  }
-  // Summation adds a unit of the sum so far for each of its terms.
-  const auto count = static_cast<double>(values.size());
-  CHECK(std::fabs(sum - totals[0].get<double>()) <= unit * count * (5.0 + count));
-  CHECK(std::fabs(weighted - totals[1].get<double>()) <= unit * count * count * (5.0 + count));
 }
 
 }  // namespace
@@ -59,14 +71,14 @@ TEST_CASE("300 updates of every schedule run with the rates and momenta derived 
       rates.push_back(row.lr);
       momenta.push_back(row.beta1);
     }
-    check_values(rates, trace["updates"], trace["rates"], trace["rate_totals"]);
+    check_values(rates, unpack(trace["rates"]));
     if (trace.contains("momenta")) {
-      check_values(momenta, trace["updates"], trace["momenta"], trace["momentum_totals"]);
+      check_values(momenta, unpack(trace["momenta"]));
       for (const ScheduleRow& row : rows) CHECK(row.beta2 == 0.99);
     } else {
       for (const ScheduleRow& row : rows) CHECK((row.beta1 == 0.9 && row.beta2 == 0.999));
     }
   }
   CHECK(seen.size() == 7);
-  for (const auto& [type, count] : seen) CHECK(count >= (type == "constant" ? 2 : 25));
+  for (const auto& [type, count] : seen) CHECK(count >= (type == "constant" ? 2 : 12));
 }
