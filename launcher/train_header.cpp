@@ -117,6 +117,9 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
   log::info("{}", format_forecast({with_workspace(setup.plan), {}}));
   for (const std::string& warning : config.warnings) log::warning("{}", warning);
+  if (runtime.device().type() == DeviceType::kCuda && (config.zero.offload_optimizer || config.zero.offload_param)) {
+    log::warning("zero_optimization.offload_optimizer and offload_param: this version keeps everything on the GPU");
+  }
   log::debug("resolved config\n{}", print_resolved(config));
 }
 
