@@ -65,6 +65,7 @@ struct RunSection {
   AttentionChoice attention = AttentionChoice::kAuto;
   std::string tune;  ///< file of the products' algorithms; empty: the library's first candidates
   CommunicatorChoice communicator = CommunicatorChoice::kAuto;
+  double collective_timeout = 0.0;       ///< seconds that a rank waits for the others in a collective
   bool mean_of_micro_batches = false;    ///< the loss: mean of the micro-batches' means, else of all loss tokens
   bool coalesce = true;                  ///< false: the literal micro-steps
   std::int64_t max_tokens_per_pass = 0;  ///< 0: "auto", the memory plan decides

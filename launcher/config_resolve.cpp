@@ -58,6 +58,7 @@ RunSection read_run_section(const ConfigValues& values) {
   run.attention = attention_of(values.text("llama_zero.attention"));
   run.tune = values.text("llama_zero.tune");
   run.communicator = communicator_of(values.text("llama_zero.communicator"));
+  run.collective_timeout = values.number("llama_zero.collective_timeout");
   run.coalesce = values.flag("llama_zero.coalesce");
   run.mean_of_micro_batches = values.text("llama_zero.loss_average") == "micro_batch";
   constexpr std::string_view kMaxTokens = "llama_zero.max_tokens_per_pass";

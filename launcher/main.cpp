@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
 
 #include "core/io_fault.h"
 #include "core/log.h"
@@ -24,6 +25,12 @@ namespace {
 std::string error_line(const std::string& message) { return "llama_zero: error: " + message; }
 
 void report(const std::string& message) { std::fprintf(stderr, "%s\n", error_line(message).c_str()); }
+
+// What a communicator throws names its rank already.
+std::string with_rank(int rank, std::string_view message) {
+  const std::string prefix = fmt::format("rank {}: ", rank);
+  return message.starts_with(prefix) ? std::string(message) : prefix + std::string(message);
+}
 
 int dispatch(const CommandLine& line, MpiWorld& world, const HostGroup& group) {
   switch (line.command) {
@@ -63,7 +70,7 @@ int run(int argc, char** argv, MpiWorld& world) {
   } catch (const AgreedError& error) {
     if (world.rank() == 0) report(error.what());
   } catch (const std::exception& error) {
-    if (world.size() > 1) world.abort(error_line(fmt::format("rank {}: {}", world.rank(), error.what())));
+    if (world.size() > 1) world.abort(error_line(with_rank(world.rank(), error.what())));
     report(error.what());
   }
   return 1;

@@ -31,17 +31,17 @@ Runtime::Runtime(MpiWorld& world, const RuntimeOptions& options)
       threads_(threads_per_rank(std::getenv("OMP_NUM_THREADS"), usable_cores(), world.local_size())) {
   choose_backend(options);
   count_sharers();
-  choose_communicator(options.communicator);
+  choose_communicator(options.communicator, options.collective_timeout);
   free_at_start_ = backend_.device->memory_info().free;
 }
 
-void Runtime::choose_communicator(CommunicatorChoice choice) {
+void Runtime::choose_communicator(CommunicatorChoice choice, double timeout_seconds) {
   group_.together([&] { check_communicator(backend_, choice, most_sharing_); });
   if (choice == CommunicatorChoice::kAuto) {
     const bool everywhere = ranks() > 1 && !group_.any(!nccl_serves(backend_, most_sharing_));
     choice = everywhere ? CommunicatorChoice::kNccl : CommunicatorChoice::kMpi;
   }
-  communicator_ = make_communicator(world_, backend_, choice, kCollectiveTimeoutSeconds);
+  communicator_ = make_communicator(world_, backend_, choice, timeout_seconds);
 }
 
 void Runtime::choose_backend(const RuntimeOptions& options) {

@@ -16,13 +16,11 @@
 
 namespace llama_zero {
 
-/// A rank that waits longer than this for the others in a collective gives up.
-inline constexpr double kCollectiveTimeoutSeconds = 300.0;
-
 struct RuntimeOptions {
   DeviceChoice device = DeviceChoice::kAuto;
   AttentionChoice attention = AttentionChoice::kAuto;
   CommunicatorChoice communicator = CommunicatorChoice::kAuto;
+  double collective_timeout = 300.0;  ///< seconds; a rank that waits longer for the others in a collective gives up
 };
 
 class Runtime {
@@ -57,7 +55,7 @@ class Runtime {
  private:
   void choose_backend(const RuntimeOptions& options);
   void count_sharers();
-  void choose_communicator(CommunicatorChoice choice);
+  void choose_communicator(CommunicatorChoice choice, double timeout_seconds);
 
   MpiWorld& world_;
   HostGroup group_;

@@ -9,6 +9,7 @@
 #include "core/arena.h"
 #include "core/log.h"
 #include "launcher/checkpoint_saver.h"
+#include "launcher/comm_fault.h"
 #include "launcher/driver_memory.h"
 #include "launcher/monitor/run_monitor.h"
 #include "launcher/plan_case.h"
@@ -123,7 +124,8 @@ int run_train(const TrainArguments& arguments, MpiWorld& world) {
   const HostGroup group(world.rank(), world.size());
   ConfigFile file;
   group.together([&] { file = load_config(arguments.config, arguments.flags); });
-  Runtime runtime(world, {file.run.device, file.run.attention, file.run.communicator});
+  Runtime runtime(world, {file.run.device, file.run.attention, file.run.communicator, file.run.collective_timeout});
+  const CommFault fault(runtime.communicator());
   TrainSetup setup = prepare_training(file, runtime);
   apply_log_level(setup.config.monitor.log_level, runtime);
   if (arguments.print_config) {

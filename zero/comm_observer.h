@@ -14,6 +14,7 @@ struct CommCall {
   std::int64_t bytes =
       0;  ///< what this rank gives: its piece of an all-gather, all its pieces of an all-to-all, a buffer
   Stream* stream = nullptr;  ///< where it runs; null for a barrier
+  std::int64_t step = 0;     ///< the optimizer step it belongs to, as Communicator::set_step said
 };
 
 class CommObserver {

@@ -73,7 +73,8 @@ class Communicator {
  private:
   void require_peer(int peer, std::string_view operation) const;
   template <typename Call>
-  void observed(const CommCall& call, const Call& run) {
+  void observed(CommCall call, const Call& run) {
+    call.step = step_;
     for (CommObserver* observer : observers_) observer->before(call);
     run();
     for (CommObserver* observer : observers_) observer->after(call);

@@ -33,7 +33,8 @@ class MpiWorld {
   /// "Open MPI v4.1.4, ..."
   std::string library() const;
 
-  /// Prints `message` (when not empty) on stderr and ends all ranks with exit code 1.
+  /// Prints `message` (when not empty) on stderr and ends all ranks with exit code 1. Of several ranks that call it at
+  /// about the same time only the lowest prints.
   [[noreturn]] void abort(const std::string& message) noexcept;
 
  private:

@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <utility>
 
 #include "tests/program/program.h"
+#include "zero/checkpoint/folder.h"
 
 namespace llama_zero::test {
 namespace {
@@ -70,6 +72,30 @@ TEST_CASE("when one rank is killed the others end within ten seconds, with a mes
   // all that is left is the start of the program and the end of the ranks.
   CHECK(read_json_lines(folder.path() / "run/metrics.jsonl").size() == 1);
   CHECK(outcome.seconds < 10.0);
+}
+
+TEST_CASE("a rank that stalls in a collective ends all ranks within collective_timeout, with one line") {
+  for (const auto& [stage, collective] : {std::pair{"1", "all_to_all"}, std::pair{"3", "all_gather"}}) {
+    CAPTURE(stage);
+    const TemporaryFolder folder;
+    const auto arguments =
+        tiny_run(folder, "run", 100000,
+                 {"--collective-timeout", "2", "--set", std::string("zero_optimization.stage=") + stage, "--set",
+                  "zero_optimization.stage3_param_persistence_threshold=0", "--save-interval", "2"});
+    const Outcome outcome = on_ranks(3, arguments, {"LLAMA_ZERO_TEST_COMM_FAULT=stall@1:5"});
+    INFO(outcome.out << outcome.err);
+    CHECK(outcome.exit_code == 1);
+    CHECK(outcome.seconds > 2.0);
+    CHECK(outcome.seconds < 12.0);
+    const auto errors = error_lines(outcome.err);
+    REQUIRE(errors.size() == 1);
+    CHECK(errors[0] ==
+          std::string("llama_zero: error: rank 0: ") + collective +
+              " of step 5 did not finish in 2 s; rank 1 has not answered (a rank may have died or stalled)");
+    CheckpointReader reader(find_checkpoint(folder.path() / "run"));
+    reader.verify_all();
+    CHECK(reader.manifest().step >= 2);  // complete, since that of step 4 was begun
+  }
 }
 
 TEST_CASE("a disk that is full ends all ranks with one line") {

@@ -186,6 +186,27 @@ TEST_CASE("a rank killed while the run goes on loses no complete checkpoint") {
   CHECK(losses(folder.path() / "run").size() == 10);
 }
 
+TEST_CASE("a rank killed inside a collective ends all ranks, and the last checkpoint goes on") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> more = with(stage(3, "fp16"), {"--save-interval", "2"});
+  const Outcome killed = on_ranks(3, tiny_run(folder, "run", 8, more), {"LLAMA_ZERO_TEST_COMM_FAULT=kill@1:6"});
+  INFO(killed.out << killed.err);
+  CHECK(killed.exit_code != 0);
+  CHECK(killed.seconds < 15.0);
+  // mpirun sees the rank die and says so; the others only end.
+  CHECK(killed.err.find("process rank 1") != std::string::npos);
+  CHECK(killed.err.find("signal 9") != std::string::npos);
+  CHECK(error_lines(killed.err).empty());
+  const fs::path run = folder.path() / "run";
+  CheckpointReader reader(find_checkpoint(run));
+  reader.verify_all();
+  CHECK(reader.manifest().step >= 2);
+  const Outcome resumed = on_ranks(3, tiny_run(folder, "run", 8, with(more, {"--resume", run.string()})));
+  INFO(resumed.out << resumed.err);
+  CHECK(resumed.exit_code == 0);
+  CHECK(losses(run).size() == 8);
+}
+
 TEST_CASE("a disk that fills up while a checkpoint is written ends the run with one line and the last one whole") {
   const TemporaryFolder folder;
   const std::vector<std::string> more = {"--save-interval", "2"};

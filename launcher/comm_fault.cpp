@@ -1,0 +1,36 @@
+#include "launcher/comm_fault.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <string>
+
+#include "core/error.h"
+
+namespace llama_zero {
+
+CommFault::CommFault(Communicator& communicator) : communicator_(communicator) {
+  const char* text = std::getenv("LLAMA_ZERO_TEST_COMM_FAULT");
+  if (text == nullptr) return;
+  const std::string wanted = text;
+  const std::size_t at = wanted.find('@');
+  const std::size_t colon = wanted.find(':');
+  const std::string action = wanted.substr(0, at);
+  require((action == "stall" || action == "kill") && colon != std::string::npos,
+          "LLAMA_ZERO_TEST_COMM_FAULT={}: stall@RANK:STEP or kill@RANK:STEP expected", wanted);
+  if (std::atoi(wanted.c_str() + at + 1) != communicator.rank()) return;
+  kills_ = action == "kill";
+  step_ = std::atoll(wanted.c_str() + colon + 1);
+  communicator.add_observer(*this);
+}
+
+CommFault::~CommFault() { communicator_.remove_observer(*this); }
+
+void CommFault::before(const CommCall& call) {
+  if (call.step != step_) return;
+  if (kills_) std::raise(SIGKILL);
+  for (;;) ::pause();
+}
+
+}  // namespace llama_zero
