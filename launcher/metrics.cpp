@@ -52,6 +52,9 @@ std::string metrics_line(const StepReport& report) {
   line["tokens_per_s"] = finite_or_null(report.tokens_per_second);
   line["step_ms"] = finite_or_null(report.step_ms);
   line["mem_peak_bytes"] = report.mem_peak_bytes;
+  line["comm_bytes"] = report.comm_bytes;
+  line["comm_ms"] = finite_or_null(report.comm_ms);
+  line["wait_ms"] = finite_or_null(report.wait_ms);
   line["epoch"] = finite_or_null(report.epoch);
   return line.dump();
 }

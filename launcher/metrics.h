@@ -9,7 +9,7 @@
 namespace llama_zero {
 
 /// The line of one step, without the newline. Keys, in this order: step, loss, lr, grad_norm, loss_scale, skipped,
-/// samples, tokens, tokens_per_s, step_ms, mem_peak_bytes, epoch. Numbers that are not finite become null.
+/// samples, tokens, tokens_per_s, step_ms, mem_peak_bytes, comm_bytes, comm_ms, wait_ms, epoch. Numbers that are not finite become null.
 std::string metrics_line(const StepReport& report);
 
 class MetricsFile {

@@ -18,6 +18,15 @@ Json memory_json(const MemoryReport& report) {
   return {{"peak_bytes", report.peak_bytes}, {"labels", labels}};
 }
 
+Json account_json(const std::map<std::string_view, AccountEntry>& entries) {
+  Json json = Json::object();
+  for (const auto& [op, entry] : entries) {
+    json[std::string(op)] = {
+        {"calls", entry.calls}, {"bytes", entry.bytes}, {"ms", entry.ms}, {"wait_ms", entry.wait_ms}};
+  }
+  return json;
+}
+
 }  // namespace
 
 std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
@@ -35,6 +44,8 @@ std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std:
   json["first_loss"] = finite_or_null(totals.first_loss);
   json["last_loss"] = finite_or_null(totals.last_loss);
   json["eval_loss"] = eval_loss ? finite_or_null(*eval_loss) : Json(nullptr);
+  json["communication"] = account_json(totals.account.collectives);
+  json["host_copies"] = account_json(totals.account.copies);
   json["memory"] = {{"planned", memory_json(with_workspace(setup.plan))}, {"measured", memory_json(measured)}};
   return json.dump(2) + "\n";
 }

@@ -10,8 +10,9 @@
 namespace llama_zero {
 
 /// The object, indented: model, parameters, device, ranks, steps, skipped, tokens, samples, seconds, first_loss,
-/// last_loss, eval_loss (null: none), and "memory": planned and measured, each with peak_bytes and the bytes at the
-/// peak by label, of one rank. Losses that are not finite become null.
+/// last_loss, eval_loss (null: none), "communication" and "host_copies": calls, bytes, ms and wait_ms of rank 0's steps
+/// by kind (launcher/account.h), and "memory": planned and measured, each with peak_bytes and the bytes at the peak by
+/// label, of one rank. Losses that are not finite become null.
 std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
                         const MemoryReport& measured, const std::string& device, int ranks);
 

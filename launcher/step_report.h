@@ -21,6 +21,9 @@ struct StepReport {
   double tokens_per_second = 0;  ///< of this step
   double step_ms = 0.0;
   std::size_t mem_peak_bytes = 0;  ///< highest arena + workspace bytes of a rank so far
+  std::int64_t comm_bytes = 0;     ///< of rank 0's collectives in this step, as launcher/account.h counts them
+  double comm_ms = 0.0;            ///< time of these collectives
+  double wait_ms = 0.0;            ///< time for which rank 0's computation stood still for them
   double epoch = 0.0;              ///< passes over the data so far, e.g. 0.25
 };
 

@@ -30,6 +30,15 @@ void print_memory(const MemoryReport& planned, const MemoryReport& measured) {
   log::info("  {:<20} {:>12} {:>12}", "total", format_bytes(planned.peak_bytes), format_bytes(measured.peak_bytes));
 }
 
+void print_account(const TrainTotals& totals) {
+  const Account& account = totals.account;
+  if (!account.collectives.empty()) {
+    log::info("communication  {}; {:.1f} % of the time waited (rank 0)", describe(account.collectives),
+              account.all_collectives().wait_ms / 10.0 / totals.seconds);
+  }
+  if (!account.copies.empty()) log::info("host copies    {}", describe(account.copies));
+}
+
 std::string describe_end(const TrainSetup& setup, const TrainTotals& totals) {
   std::string text = fmt::format("{} step{}", format_count(totals.steps), totals.steps == 1 ? "" : "s");
   if (totals.steps < setup.config.total_steps) text += fmt::format(" of {}", format_count(setup.config.total_steps));
@@ -88,6 +97,7 @@ void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::opti
               format_count(totals.tokens), format_count(totals.samples));
     log::info("padding   {:.2f} % of the tokens computed",
               100.0 * static_cast<double>(totals.padded_tokens) / all_tokens);
+    print_account(totals);
   }
   if (eval_loss) log::info("eval loss {:.4f} ({} rows)", *eval_loss, format_count(setup.eval_data->tokens.rows()));
   print_memory(with_workspace(setup.plan), measured);

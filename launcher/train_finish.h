@@ -22,7 +22,7 @@ DType export_dtype_of(const TrainConfig& config);
 /// folder in files of at most llama_zero.max_shard_size, gathering one unit at a time on rank 0.
 void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder);
 
-/// Logs steps, time, speed, losses, padding and the memory by label, planned and measured. Rank 0 only.
+/// Logs steps, time, speed, losses, padding, the account of communication and the memory by label, planned and measured. Rank 0 only.
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
                    const MemoryReport& measured, const RunFolder& folder);
 

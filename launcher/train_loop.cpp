@@ -54,7 +54,10 @@ class TrainLoop {
         position_(start),
         kill_step_(kill_step(runtime.rank())),
         progress_(make_progress(setup.config.dtype == DType::kF16)) {
-    if (runtime.rank() == 0) metrics_.emplace(folder.metrics(), start.steps);
+    if (runtime.rank() == 0) {
+      metrics_.emplace(folder.metrics(), start.steps);
+      runtime.communicator().add_observer(account_.emplace(runtime.device(), runtime.ranks()));
+    }
     take_up(start);
     monitor.attach(engine, arena, [this](std::string_view text) {
       progress_.finish();
@@ -62,7 +65,10 @@ class TrainLoop {
     });
   }
 
-  ~TrainLoop() { monitor_.stop_watching(); }
+  ~TrainLoop() {
+    monitor_.stop_watching();
+    if (account_) runtime_.communicator().remove_observer(*account_);
+  }
   TrainLoop(const TrainLoop&) = delete;
   TrainLoop& operator=(const TrainLoop&) = delete;
 
@@ -80,6 +86,7 @@ class TrainLoop {
     progress_.finish();
     saver_.finish();
     monitor_.print_summary();
+    if (account_) totals_.account = account_->total();
     return totals_;
   }
 
@@ -185,6 +192,10 @@ class TrainLoop {
     report.tokens_per_second = static_cast<double>(batch.global_tokens) / result.seconds;
     report.step_ms = result.seconds * 1e3;
     report.mem_peak_bytes = arena_.report().peak_bytes;
+    const AccountEntry collectives = account_->take(result.state.iteration).all_collectives();
+    report.comm_bytes = collectives.bytes;
+    report.comm_ms = collectives.ms;
+    report.wait_ms = collectives.wait_ms;
     report.epoch = static_cast<double>(totals_.samples) / static_cast<double>(setup_.loader->trainable_rows());
     metrics_->write(report);
     warn_if_not_finite(report);
@@ -218,6 +229,7 @@ class TrainLoop {
   LoaderPosition given_next_, taken_next_;  ///< of the batch after it, and after the last one whose result is known
   Progress progress_;
   std::optional<MetricsFile> metrics_;
+  std::optional<AccountKeeper> account_;
   TrainTotals totals_;
   bool warned_ = false;
 };

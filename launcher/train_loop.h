@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/arena.h"
+#include "launcher/account.h"
 #include "launcher/checkpoint_saver.h"
 #include "launcher/monitor/run_monitor.h"
 #include "launcher/run_folder.h"
@@ -22,6 +23,7 @@ struct TrainTotals {
   std::int64_t steps_before = 0, tokens_before = 0;  ///< of these, what lay behind the checkpoint resumed from
   double seconds = 0.0;
   double first_loss = 0.0, last_loss = 0.0;
+  Account account;      ///< of rank 0's collectives and host copies since the start or the checkpoint
   int stop_signal = 0;  ///< the signal that ended the run early on some rank, or 0
   std::string failure;  ///< fp16: overflow with the loss scale at its minimum ended the run, on every rank
 };

@@ -49,6 +49,20 @@ void Communicator::barrier() {
   observed({"barrier", 0, nullptr}, [&] { do_barrier(); });
 }
 
+void Communicator::wait(std::string_view op, Event& event, Stream& stream) {
+  const CommCall call = completed({op, 0, &stream});
+  for (CommObserver* observer : observers_) observer->before_wait(call);
+  event.wait(stream);
+  for (CommObserver* observer : observers_) observer->after_wait(call);
+}
+
+void Communicator::host_copy(std::string_view op, Device& device, ConstView source, View destination, Stream& stream) {
+  const CommCall call = completed({op, bytes_of(source), &stream});
+  for (CommObserver* observer : observers_) observer->before_copy(call);
+  device.copy(source, destination, stream);
+  for (CommObserver* observer : observers_) observer->after_copy(call);
+}
+
 std::string Communicator::where(std::string_view operation) const {
   return fmt::format("rank {}: {} of step {}", rank(), operation, step_);
 }

@@ -50,6 +50,15 @@ class Communicator {
   /// Returns when every rank has called it.
   void barrier();
 
+  /// Later work of `stream` follows `event`, up to which another stream runs collectives of kind `op` (a literal).
+  void wait(std::string_view op, Event& event, Stream& stream);
+  /// device.copy between host and device memory, which observers see; `op` is "copy_to_host" or "copy_to_device".
+  void host_copy(std::string_view op, Device& device, ConstView source, View destination, Stream& stream);
+
+  /// Calls on `stream` run beside the computation, which only stands still where it waits for them; calls on others are
+  /// part of it. Null, as at first: all are.
+  void set_background(const Stream* stream) { background_ = stream; }
+
   /// The optimizer step that the watchdog's message names.
   void set_step(std::int64_t step) { step_ = step; }
 
@@ -72,9 +81,14 @@ class Communicator {
 
  private:
   void require_peer(int peer, std::string_view operation) const;
-  template <typename Call>
-  void observed(CommCall call, const Call& run) {
+  CommCall completed(CommCall call) const {
     call.step = step_;
+    call.background = call.stream != nullptr && call.stream == background_;
+    return call;
+  }
+  template <typename Call>
+  void observed(const CommCall& given, const Call& run) {
+    const CommCall call = completed(given);
     for (CommObserver* observer : observers_) observer->before(call);
     run();
     for (CommObserver* observer : observers_) observer->after(call);
@@ -82,6 +96,7 @@ class Communicator {
 
   std::vector<CommObserver*> observers_;
   std::int64_t step_ = 0;
+  const Stream* background_ = nullptr;
 };
 
 /// The text every watchdog uses: "rank R: all_gather of step S did not finish in N s; ranks 1, 3 have not answered (a

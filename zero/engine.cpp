@@ -76,6 +76,7 @@ class Engine::Impl {
         transformer_(table, options_.transformer, options_.max_positions, device, ops, arena) {
     const auto zeroed = device.create_event();
     order_streams(*zeroed, *communication_, *compute_);
+    communicator.set_background(communication_.get());
   }
 
   ~Impl() {
@@ -85,6 +86,7 @@ class Engine::Impl {
     } catch (const std::exception& error) {
       log::warning("engine: {}", error.what());
     }
+    context_.communicator.set_background(nullptr);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -110,7 +112,8 @@ class Engine::Impl {
             "engine: values {} to {} of unit {} are not in rank {}'s shard", begin, begin + std::ssize(out), unit,
             layout_.rank());
     if (out.empty()) return;
-    context_.device.copy(values.slice(first, std::ssize(out)), View::of<float>(out), *compute_);
+    context_.communicator.host_copy("copy_to_host", context_.device, values.slice(first, std::ssize(out)),
+                                    View::of<float>(out), *compute_);
     compute_->synchronize();
   }
 

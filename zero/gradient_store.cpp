@@ -152,8 +152,8 @@ class ShardedGradientStore final : public GradientStore {
   void finish(Stream& stream) override {
     require_complete();
     if (context_.ranks() == 1) return;
-    shared_.reduced->wait(stream);
-    if (held_unit_ >= 0) held_.reduced->wait(stream);
+    wait_for(shared_, stream);
+    if (held_unit_ >= 0) wait_for(held_, stream);
   }
 
   View reduced(int unit) override { return shards_[index(unit)]; }
@@ -166,7 +166,7 @@ class ShardedGradientStore final : public GradientStore {
     Bucket& bucket = bucket_of(unit);
     require(bucket.unit < 0, "gradients: unit {} is acquired while unit {} is not committed", unit, bucket.unit);
     bucket.unit = unit;
-    bucket.reduced->wait(stream);
+    wait_for(bucket, stream);
     const UnitPartition& partition = context_.layout[unit];
     const View gradient = bucket.memory.slice(0, partition.padded());
     context_.device.fill_bytes(gradient.slice(partition.numel, partition.padded() - partition.numel), 0, stream);
@@ -197,6 +197,7 @@ class ShardedGradientStore final : public GradientStore {
     bucket.reduced = context_.device.create_event();
     return bucket;
   }
+  void wait_for(Bucket& bucket, Stream& stream) { context_.communicator.wait("all_to_all", *bucket.reduced, stream); }
   Bucket& bucket_of(int unit) { return unit == held_unit_ ? held_ : shared_; }
 
   ShardReducer reducer_;

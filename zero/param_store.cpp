@@ -187,7 +187,7 @@ ConstView LeasedParamStore::acquire(int unit, Stream& stream) {
     gather(*slot, unit);
   }
   slot->acquired += 1;
-  slot->ready->wait(stream);
+  context_.communicator.wait("all_gather", *slot->ready, stream);
   return slot->memory.slice(0, context_.layout[unit].padded());
 }
 
@@ -224,7 +224,8 @@ void LeasedParamStore::publish(Stream& stream) {
       context_.communicator.all_gather(shards_[index(unit)], resident_[index(unit)], context_.communication);
     }
   }
-  order_streams(*updated_, context_.communication, stream);
+  updated_->record(context_.communication);
+  context_.communicator.wait("all_gather", *updated_, stream);
 }
 
 }  // namespace llama_zero

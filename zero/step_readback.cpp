@@ -44,8 +44,8 @@ void StepReadback::give(ConstView state, Stream& stream) {
   require(given_ - taken_ < 2, "engine: two steps wait to be read already");
   Slot& slot = slot_of(given_++);
   context_.communicator.all_gather(own_loss_, all_losses_, stream);
-  context_.device.copy(all_losses_, losses_of(slot), stream);
-  context_.device.copy(state, state_of(slot), stream);
+  context_.communicator.host_copy("copy_to_host", context_.device, all_losses_, losses_of(slot), stream);
+  context_.communicator.host_copy("copy_to_host", context_.device, state, state_of(slot), stream);
   slot.arrived->record(stream);
 }
 

@@ -26,6 +26,9 @@ StepReport sample_report() {
   report.tokens_per_second = 1234.5;
   report.step_ms = 85.0;
   report.mem_peak_bytes = 1048576;
+  report.comm_bytes = 4096;
+  report.comm_ms = 1.5;
+  report.wait_ms = 0.5;
   report.epoch = 0.25;
   return report;
 }
@@ -44,11 +47,15 @@ TEST_CASE("a metrics line holds exactly the documented keys in order") {
   std::vector<std::string> keys;
   for (const auto& item : json.items()) keys.push_back(item.key());
   CHECK(keys == std::vector<std::string>{"step", "loss", "lr", "grad_norm", "loss_scale", "skipped", "samples",
-                                         "tokens", "tokens_per_s", "step_ms", "mem_peak_bytes", "epoch"});
+                                         "tokens", "tokens_per_s", "step_ms", "mem_peak_bytes", "comm_bytes", "comm_ms",
+                                         "wait_ms", "epoch"});
   CHECK(json["step"] == 12);
   CHECK(json["loss"] == 2.5);
   CHECK(json["skipped"] == false);
   CHECK(json["mem_peak_bytes"] == 1048576);
+  CHECK(json["comm_bytes"] == 4096);
+  CHECK(json["comm_ms"] == 1.5);
+  CHECK(json["wait_ms"] == 0.5);
 }
 
 TEST_CASE("numbers of a metrics line survive to the last bit") {
