@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "core/arena.h"
+#include "launcher/preflight_host.h"
 
 extern char** environ;
 
@@ -109,16 +110,6 @@ std::string describe_numa() {
   return nodes.empty() ? "not known" : joined(nodes, "; ");
 }
 
-/// The limit in a cgroup file; none for "max", for version 1's huge number, and for no file.
-std::optional<std::size_t> limit_in(const fs::path& path) {
-  const std::string text = first_line(path);
-  std::size_t value = 0;
-  std::istringstream in(text);
-  constexpr std::size_t kNoLimit = std::size_t{1} << 60U;
-  if (!(in >> value) || value >= kNoLimit) return std::nullopt;
-  return value;
-}
-
 /// Folders of this process's cgroup (version 2) from its own to the root.
 std::vector<fs::path> cgroup_folders() {
   const fs::path root = "/sys/fs/cgroup";
@@ -130,15 +121,6 @@ std::vector<fs::path> cgroup_folders() {
   }
   folders.push_back(root);
   return folders;
-}
-
-std::optional<std::size_t> cgroup_memory() {
-  std::optional<std::size_t> least = limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-  for (const fs::path& folder : cgroup_folders()) {
-    const std::optional<std::size_t> limit = limit_in(folder / "memory.max");
-    if (limit && (!least || *limit < *least)) least = limit;
-  }
-  return least;
 }
 
 std::optional<double> cgroup_cores() {
@@ -170,7 +152,7 @@ HostLimits read_host_limits() {
     std::getline(info, unit);
     if (name == "MemAvailable:") limits.available_bytes = kilobytes * 1024;
   }
-  limits.cgroup_bytes = cgroup_memory();
+  if (const std::optional<CgroupMemory> cgroup = cgroup_memory("/")) limits.cgroup_bytes = cgroup->limit;
   limits.cgroup_cores = cgroup_cores();
   struct statvfs shm {};
   if (::statvfs("/dev/shm", &shm) == 0) limits.shared_memory = static_cast<std::size_t>(shm.f_blocks) * shm.f_frsize;

@@ -13,6 +13,7 @@
 #include "launcher/driver_memory.h"
 #include "launcher/monitor/run_monitor.h"
 #include "launcher/plan_case.h"
+#include "launcher/preflight.h"
 #include "launcher/progress.h"
 #include "launcher/resume.h"
 #include "launcher/run_folder.h"
@@ -34,14 +35,24 @@ void write_text_file(const fs::path& path, const std::string& text) {
   file.commit();
 }
 
+// A resumed run goes on in its own folder, unless it is told another.
+RunSection where_to_write(const TrainSetup& setup, const std::optional<ResumePoint>& resumed) {
+  RunSection run = setup.config.run;
+  const auto own = resumed ? run_of_checkpoint(resumed->reader->folder()) : std::nullopt;
+  if (own && run.output.empty() && run.run_name.empty()) run.output = own->string();
+  return run;
+}
+
+/// The folder of a run that has no name yet lies in "runs".
+fs::path folder_to_be(const RunSection& run) {
+  return run.output.empty() ? fs::path("runs") / run.run_name : fs::path(run.output);
+}
+
 // Rank 0 makes the folder and writes the config as it was understood; the others learn its path.
 RunFolder open_run_folder(const TrainSetup& setup, const std::optional<ResumePoint>& resumed, const HostGroup& group) {
   std::string path;
   group.on_root([&] {
-    RunSection run = setup.config.run;
-    // A resumed run goes on in its own folder, unless it is told another.
-    const auto own = resumed ? run_of_checkpoint(resumed->reader->folder()) : std::nullopt;
-    if (own && run.output.empty() && run.run_name.empty()) run.output = own->string();
+    const RunSection run = where_to_write(setup, resumed);
     const std::string name = fmt::format("{}-zero{}", folder_name(setup.model.name), setup.config.zero.stage);
     const RunFolder folder = RunFolder::create(run.output, run.run_name, name);
     path = folder.path().string();
@@ -93,6 +104,7 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   std::optional<ResumePoint> resumed;
   if (!setup.config.run.resume.empty()) resumed.emplace(open_resume(setup, group));
   const RunPosition start = resumed ? resumed->position : RunPosition{};
+  preflight(setup, runtime, folder_to_be(where_to_write(setup, resumed)), start.steps);
   const RunFolder folder = open_run_folder(setup, resumed, group);
   const StopSignal signal;
   std::optional<RunMonitor> monitor;  // a file that cannot be written ends the run before anything is computed

@@ -40,7 +40,8 @@ TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime);
 /// The step that the plan is made for, replayed on the sizes of another backend.
 MemoryPlan plan_with(const Ops& sizing, const TrainSetup& setup, const Runtime& runtime);
 
-/// Throws Error when the plan needs more memory than there is; the message names a change that would make it fit.
+/// Throws Error when the plan needs more memory than is free on the GPU, or than the host has at all; the message names
+/// a change that would make it fit.
 void check_fits(const TrainSetup& setup, Runtime& runtime);
 
 }  // namespace llama_zero
