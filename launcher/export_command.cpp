@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "launcher/byte_size.h"
 #include "launcher/loaded_model.h"
+#include "launcher/run_position.h"
 #include "model/config_json.h"
 #include "model/hf_folder.h"
 #include "zero/checkpoint/folder.h"
@@ -28,6 +29,10 @@ void export_checkpoint(const ExportArguments& arguments) {
   HfModelInfo info = config.info;
   if (!arguments.dtype.empty()) info.torch_dtype = parse_storage_dtype(arguments.dtype);
   HfExportOptions options;
+  // What the model came with goes along while its folder is there; else what is missing is generated.
+  const fs::path source = parse_run_position(reader.manifest().run, name).model_folder;
+  std::error_code error;
+  if (!source.empty() && fs::is_directory(source, error)) options.source = source;
   options.max_shard_bytes = parse_byte_size(arguments.max_shard_size, "--max-shard-size");
   write_hf_folder(
       arguments.output, table, info, reader.folder() / "tokenizer.model",

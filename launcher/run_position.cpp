@@ -35,6 +35,13 @@ class Fields {
     require(value.is_number_unsigned(), "{}: run.{} is no unsigned number", origin_, key);
     return value.get<std::uint64_t>();
   }
+  /// Absent: empty.
+  std::string text(const char* key) const {
+    const auto found = json_.find(key);
+    if (found == json_.end()) return "";
+    require(found->is_string(), "{}: run.{} is no string", origin_, key);
+    return found->get<std::string>();
+  }
 
  private:
   const Json& at(const char* key) const {
@@ -60,8 +67,10 @@ std::string format_run_position(const RunPosition& position) {
                      {"row_in_epoch", position.row_in_epoch},
                      {"data_hash", position.data_hash},
                      {"tokenizer_hash", position.tokenizer_hash},
-                     {"seed", position.seed}};
-  return json.dump();
+                     {"seed", position.seed},
+                     {"model_folder", position.model_folder}};
+  // A path need not be UTF-8.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 RunPosition parse_run_position(std::string_view text, const std::string& origin) {
@@ -80,6 +89,7 @@ RunPosition parse_run_position(std::string_view text, const std::string& origin)
   position.data_hash = fields.word("data_hash");
   position.tokenizer_hash = fields.word("tokenizer_hash");
   position.seed = fields.word("seed");
+  position.model_folder = fields.text("model_folder");
   return position;
 }
 
@@ -91,6 +101,7 @@ void describe_data(RunPosition& position, const TrainSetup& setup, const LoaderP
   position.data_hash = hash_bytes(std::as_bytes(std::span(rows_of)));
   position.tokenizer_hash = setup.tokenizer->fingerprint();
   position.seed = setup.config.run.seed;
+  if (setup.model.imported) position.model_folder = fs::absolute(setup.model.folder).string();
 }
 
 }  // namespace llama_zero

@@ -18,6 +18,7 @@ struct RunPosition {
   std::int64_t epoch = 0, row_in_epoch = 0;
   // What it was trained on.
   std::uint64_t data_hash = 0, tokenizer_hash = 0, seed = 0;
+  std::string model_folder;  ///< the Hugging Face folder that the weights came from; empty: random weights
   bool operator==(const RunPosition&) const = default;
 };
 

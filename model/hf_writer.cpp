@@ -135,9 +135,13 @@ void remove_other_weights(const fs::path& folder, const std::vector<Shard>& shar
   }
 }
 
-bool same_file(const fs::path& a, const fs::path& b) {
-  std::error_code ignored;
-  return fs::equivalent(a, b, ignored);
+// A checkpoint has a copy of its own.
+bool same_content(const fs::path& a, const fs::path& b) {
+  std::error_code error;
+  if (!fs::is_regular_file(a, error) || !fs::is_regular_file(b, error)) return false;
+  const MappedFile one(a);
+  const MappedFile other(b);
+  return one.text() == other.text();
 }
 
 void write_tokenizer(const fs::path& folder, const fs::path& tokenizer_model, std::int64_t max_positions,
@@ -145,7 +149,7 @@ void write_tokenizer(const fs::path& folder, const fs::path& tokenizer_model, st
   if (tokenizer_model.empty()) return;
   copy_whole(tokenizer_model, folder / "tokenizer.model");
   write_text(folder / "tokenizer_config.json", format_tokenizer_config_json(max_positions));
-  if (source.empty() || !same_file(tokenizer_model, source / "tokenizer.model")) return;
+  if (source.empty() || !same_content(tokenizer_model, source / "tokenizer.model")) return;
   for (const char* name : {"tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json",
                            "chat_template.jinja"}) {
     if (has_file(source / name)) copy_whole(source / name, folder / name);

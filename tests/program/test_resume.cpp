@@ -172,6 +172,28 @@ TEST_CASE("a checkpoint of any rank count is exported offline as the model that 
   CHECK(error_lines(nothing.err).size() == 1);
 }
 
+TEST_CASE("an imported model's own generation settings go along when a checkpoint of its training is exported") {
+  const TemporaryFolder folder;
+  REQUIRE(run_program(tiny_run(folder, "first", 1)).exit_code == 0);
+  const fs::path source = folder.path() / "first/final";
+  write_text(source / "generation_config.json", "{\"max_length\": 77}\n");
+  const Outcome trained = run_program({"--model", source.string(), "--data", folder / "train.jsonl", "--output",
+                                       folder / "second", "--max-steps", "1", "--save-interval", "1"});
+  INFO(trained.out << trained.err);
+  REQUIRE(trained.exit_code == 0);
+  const auto exported = [&](const std::string& name) {
+    const Outcome outcome = run_program({"export", "--checkpoint", folder / "second", "--output", folder / name});
+    INFO(outcome.out << outcome.err);
+    CHECK(outcome.exit_code == 0);
+    return read_text(folder.path() / name / "generation_config.json");
+  };
+  CHECK(exported("with").find("77") != std::string::npos);
+  fs::rename(source, folder.path() / "moved");
+  const std::string generated = exported("without");
+  CHECK_FALSE(generated.empty());
+  CHECK(generated.find("77") == std::string::npos);
+}
+
 TEST_CASE("a rank killed while the run goes on loses no complete checkpoint") {
   const TemporaryFolder folder;
   const std::vector<std::string> more = with(stage(3, "fp16"), {"--save-interval", "2"});

@@ -40,6 +40,7 @@ TEST_CASE("a run's position comes back as it was written") {
   position.data_hash = 0xffffffffffffffffU;
   position.tokenizer_hash = 7;
   position.seed = 42;
+  position.model_folder = "/models/\"é";
   CHECK(parse_run_position(format_run_position(position), "m") == position);
 }
 
@@ -62,6 +63,7 @@ TEST_CASE("a run's position that is damaged is refused by field") {
   CHECK(message("\"steps\":0", "\"steps\":18446744073709551615") == "m: run.steps is no count");
   CHECK(message("\"steps\":0", "\"stops\":0") == "m: run.steps is missing");
   CHECK(message("\"seed\":0", "\"seed\":-1") == "m: run.seed is no unsigned number");
+  CHECK(message("\"model_folder\":\"\"", "\"model_folder\":7") == "m: run.model_folder is no string");
   CHECK_THROWS_AS(parse_run_position("[]", "m"), Error);
 }
 
