@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/log.h"
+#include "core/trace.h"
 #include "launcher/config.h"
 #include "launcher/train_finish.h"
 #include "model/config_json.h"
@@ -118,6 +119,8 @@ class CheckpointSaver::Impl {
 
   Written write_shard(std::span<const float> values) const {
     const double start = now_seconds();
+    const TraceScope scope(TraceThread::kCheckpoint, "checkpoint", "write shard",
+                           static_cast<std::int64_t>(values.size_bytes()));
     ShardWriter writer(shard_path(), group_.rank(), group_.size(), std::ssize(values));
     writer.append(values);
     return {writer.finish(), now_seconds() - start};

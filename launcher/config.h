@@ -66,6 +66,8 @@ struct RunSection {
   std::string tune;  ///< file of the products' algorithms; empty: the library's first candidates
   CommunicatorChoice communicator = CommunicatorChoice::kAuto;
   double collective_timeout = 0.0;       ///< seconds that a rank waits for the others in a collective
+  std::string trace;                     ///< file of the timeline; empty: none
+  std::int64_t trace_steps = 0;          ///< steps in it, from the first of the run
   bool mean_of_micro_batches = false;    ///< the loss: mean of the micro-batches' means, else of all loss tokens
   bool coalesce = true;                  ///< false: the literal micro-steps
   std::int64_t max_tokens_per_pass = 0;  ///< 0: "auto", the memory plan decides

@@ -59,6 +59,8 @@ RunSection read_run_section(const ConfigValues& values) {
   run.tune = values.text("llama_zero.tune");
   run.communicator = communicator_of(values.text("llama_zero.communicator"));
   run.collective_timeout = values.number("llama_zero.collective_timeout");
+  run.trace = values.text("llama_zero.trace");
+  run.trace_steps = values.integer("llama_zero.trace_steps");
   run.coalesce = values.flag("llama_zero.coalesce");
   run.mean_of_micro_batches = values.text("llama_zero.loss_average") == "micro_batch";
   constexpr std::string_view kMaxTokens = "llama_zero.max_tokens_per_pass";

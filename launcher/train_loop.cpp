@@ -13,6 +13,7 @@
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
 #include "launcher/save_interval.h"
+#include "launcher/trace_run.h"
 
 namespace llama_zero {
 namespace {
@@ -53,12 +54,14 @@ class TrainLoop {
         interval_(parse_save_interval(setup.config.run.save_interval)),
         position_(start),
         kill_step_(kill_step(runtime.rank())),
-        progress_(make_progress(setup.config.dtype == DType::kF16)) {
+        progress_(make_progress(setup.config.dtype == DType::kF16)),
+        trace_(setup, runtime, start.steps) {
     if (runtime.rank() == 0) {
       metrics_.emplace(folder.metrics(), start.steps);
       runtime.communicator().add_observer(account_.emplace(runtime.device(), runtime.ranks()));
     }
     take_up(start);
+    if (StepObserver* observer = trace_.observer()) monitor.add(*observer);
     monitor.attach(engine, arena, [this](std::string_view text) {
       progress_.finish();
       write_stdout(text);
@@ -85,6 +88,7 @@ class TrainLoop {
     if (totals_.stop_signal != 0 || !totals_.failure.empty()) save();
     progress_.finish();
     saver_.finish();
+    trace_.finish();
     monitor_.print_summary();
     if (account_) totals_.account = account_->total();
     return totals_;
@@ -133,13 +137,15 @@ class TrainLoop {
     position_.padded_tokens = totals_.padded_tokens;
     position_.first_loss = totals_.first_loss;
     describe_data(position_, setup_, taken_next_);
+    const TraceScope scope(TraceThread::kHost, "checkpoint", "save");
     saver_.save(position_);
   }
 
   // The engine is one step late: what it returns belongs to the batch before this one.
   void one_step() {
     if (++given_steps_ == kill_step_) std::raise(SIGKILL);
-    GlobalBatch batch = setup_.loader->next();
+    GlobalBatch batch = next_batch();
+    trace_.before_step(given_steps_);
     monitor_.before_step(given_steps_, batch.passes);
     const auto before = give_to_engine(batch);
     if (before) account(*before);
@@ -148,8 +154,14 @@ class TrainLoop {
     given_next_ = setup_.loader->position();
   }
 
+  GlobalBatch next_batch() {
+    const TraceScope scope(TraceThread::kHost, "loader", "load batch");
+    return setup_.loader->next();
+  }
+
   // A lost GPU is found by whoever waits for it; here the step is known.
   std::optional<StepResult> give_to_engine(const GlobalBatch& batch) {
+    const TraceScope scope(TraceThread::kHost, "host", "give a step, wait for the one before");
     try {
       return engine_.train_step(batch.passes, batch.loss_weight);
     } catch (const Error& error) {
@@ -164,6 +176,8 @@ class TrainLoop {
     taken_next_ = given_next_;
     report(given_, result);
     totals_.failure = result.failure;
+    if (trace_.writes_after(totals_.steps)) progress_.finish();
+    trace_.after_step(totals_.steps);
   }
 
   void add(const GlobalBatch& batch, const StepResult& result) {
@@ -230,6 +244,7 @@ class TrainLoop {
   Progress progress_;
   std::optional<MetricsFile> metrics_;
   std::optional<AccountKeeper> account_;
+  TraceRun trace_;
   TrainTotals totals_;
   bool warned_ = false;
 };

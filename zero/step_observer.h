@@ -29,6 +29,9 @@ class StepObserver {
   virtual ~StepObserver() = default;
   /// `unit` is that of kUnitForward, else -1. Work given to `compute` before the call belongs to what came before.
   virtual void at(StepPoint point, int unit, Stream& compute) = 0;
+  /// Around the point at which a unit's gradient is handed over: first when all its backward has been given to
+  /// `compute`, then, with `committed`, when its reduction has been given to a stream (stages 2 and 3).
+  virtual void at_commit(int /*unit*/, bool /*committed*/, Stream& /*compute*/) {}
 };
 
 /// Several observers as one, called in order.
@@ -38,6 +41,9 @@ class StepObservers final : public StepObserver {
   bool empty() const { return observers_.empty(); }
   void at(StepPoint point, int unit, Stream& compute) override {
     for (StepObserver* observer : observers_) observer->at(point, unit, compute);
+  }
+  void at_commit(int unit, bool committed, Stream& compute) override {
+    for (StepObserver* observer : observers_) observer->at_commit(unit, committed, compute);
   }
 
  private:
@@ -76,7 +82,9 @@ class ObservedGradients final : public GradSink {
   UnitGradient acquire(int unit, Stream& stream) override { return gradients_.acquire(unit, stream); }
   void commit(int unit, Stream& stream) override {
     if (unit == head_unit_) observer_.at(StepPoint::kBackward, -1, stream);
+    observer_.at_commit(unit, false, stream);
     gradients_.commit(unit, stream);
+    observer_.at_commit(unit, true, stream);
   }
 
  private:

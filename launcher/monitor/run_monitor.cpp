@@ -62,10 +62,14 @@ void RunMonitor::stop_watching() {
 }
 
 void RunMonitor::attach(Engine& engine, Arena& arena, std::function<void(std::string_view)> print) {
-  if (!watches_) return;
   print_ = std::move(print);
   engine_ = &engine;
   arena_ = &arena;
+  if (watches_) attach_own(arena);
+  if (!observers_.empty()) engine.set_observer(&observers_);
+}
+
+void RunMonitor::attach_own(Arena& arena) {
   if (config().dump_state) {
     log_lines(engine_state_text(setup_.config, setup_.engine, *setup_.table, runtime_.rank(), runtime_.ranks()));
   }
@@ -78,7 +82,6 @@ void RunMonitor::attach(Engine& engine, Arena& arena, std::function<void(std::st
     observers_.add(comms_.emplace(config().comms, runtime_.ranks(), print_));
     runtime_.communicator().add_observer(*comms_);
   }
-  if (!observers_.empty()) engine.set_observer(&observers_);
 }
 
 void RunMonitor::print_summary() const {

@@ -33,6 +33,8 @@ class RunMonitor {
   RunMonitor(const RunMonitor&) = delete;
   RunMonitor& operator=(const RunMonitor&) = delete;
 
+  /// A further observer of the steps, on any rank; before attach. It must live until stop_watching.
+  void add(StepObserver& observer) { observers_.add(observer); }
   /// Starts to watch; `print` writes text as it stands, ending the live line before. Engine, arena and what `print`
   /// uses must live until stop_watching.
   void attach(Engine& engine, Arena& arena, std::function<void(std::string_view)> print);
@@ -47,6 +49,7 @@ class RunMonitor {
   void after_step(const StepReport& report, const StepState& state);
 
  private:
+  void attach_own(Arena& arena);
   const MonitorConfig& config() const { return setup_.config.monitor; }
   const ScheduleRow& row_after(const StepState& state) const;
   std::vector<double> momenta_after(const StepState& state) const;
