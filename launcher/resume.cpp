@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "launcher/config.h"
+#include "launcher/data_position.h"
 #include "model/config_json.h"
 #include "model/printable.h"
 

@@ -5,9 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "data/loader.h"
-#include "launcher/train_setup.h"
-
 namespace llama_zero {
 
 struct RunPosition {
@@ -26,8 +23,5 @@ struct RunPosition {
 std::string format_run_position(const RunPosition& position);
 /// Throws Error naming `origin` and the field that is wrong.
 RunPosition parse_run_position(std::string_view text, const std::string& origin);
-
-/// Fills in what the data are and which row comes next, the first of batch `next`.
-void describe_data(RunPosition& position, const TrainSetup& setup, const LoaderPosition& next);
 
 }  // namespace llama_zero

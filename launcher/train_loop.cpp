@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "launcher/data_position.h"
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
 #include "launcher/save_interval.h"
