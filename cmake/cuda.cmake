@@ -88,6 +88,11 @@ add_executable(attention_bench kernels/cuda/attention/bench/attention_bench.cpp)
 target_link_libraries(attention_bench PRIVATE lz_cuda CUDA::cudart_static)
 set_target_properties(attention_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
+# What a machine gives to offloading; needs no CUDA compiler, but a GPU to run.
+add_executable(host_probe EXCLUDE_FROM_ALL kernels/bench/cuda/host_probe.cpp)
+target_link_libraries(host_probe PRIVATE lz_core OpenMP::OpenMP_CXX CUDA::cudart_static)
+set_target_properties(host_probe PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
 llama_zero_tests(gpu gpu lz_cuda)
 # One rank, and three under mpirun: collectives staged through host memory.
 llama_zero_tests(gpu_dist gpu_dist lz_zero_cuda)
