@@ -285,7 +285,8 @@ void print_rates() {
   }
   std::fflush(stdout);
 
-  const std::int64_t n = static_cast<std::int64_t>(states->bytes / Adam::kBytes) / 16384 * 16384;
+  // Arrays a power of two apart meet in the same memory banks and run at little more than half the rate.
+  const std::int64_t n = static_cast<std::int64_t>(states->bytes / Adam::kBytes) / 16384 * 16384 - 37 * 16384;
   auto* const floats = reinterpret_cast<float*>(states->data);
   auto* const halves = reinterpret_cast<std::uint16_t*>(floats + 3 * n);
   std::memset(states->data, 0, states->bytes);
