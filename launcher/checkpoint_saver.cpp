@@ -12,6 +12,7 @@
 #include "core/trace.h"
 #include "launcher/config.h"
 #include "launcher/train_finish.h"
+#include "launcher/tuned_products.h"
 #include "model/config_json.h"
 #include "zero/checkpoint/folder.h"
 
@@ -33,12 +34,14 @@ struct Written {
 
 class CheckpointSaver::Impl {
  public:
-  Impl(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder, std::int64_t keep)
+  Impl(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder, std::int64_t keep,
+       std::string tune_table)
       : setup_(setup),
         engine_(engine),
         group_(runtime.group()),
         root_(folder.checkpoints()),
         keep_(keep),
+        tune_table_(std::move(tune_table)),
         states_(engine.state_names()),
         map_(unit_numels(*setup.table), static_cast<int>(states_.size()), runtime.ranks()) {}
 
@@ -180,6 +183,7 @@ class CheckpointSaver::Impl {
     HfConfig model = setup_.model.config;
     model.info.torch_dtype = export_dtype_of(setup_.config);
     manifest.files.push_back(root_.add_file(step, "model.json", format_config_json(model)));
+    if (!tune_table_.empty()) manifest.files.push_back(root_.add_file(step, kTuneFile, tune_table_));
     const MappedFile tokenizer(setup_.tokenizer->path());
     manifest.files.push_back(root_.add_file(step, "tokenizer.model", tokenizer.text()));
   }
@@ -207,6 +211,7 @@ class CheckpointSaver::Impl {
   const HostGroup& group_;
   CheckpointRoot root_;
   std::int64_t keep_;
+  std::string tune_table_;
   std::vector<std::string> states_;
   ShardMap map_;
   RunPosition position_;
@@ -215,8 +220,8 @@ class CheckpointSaver::Impl {
 };
 
 CheckpointSaver::CheckpointSaver(const TrainSetup& setup, Engine& engine, const Runtime& runtime,
-                                 const RunFolder& folder, std::int64_t keep)
-    : impl_(std::make_unique<Impl>(setup, engine, runtime, folder, keep)) {}
+                                 const RunFolder& folder, std::int64_t keep, std::string tune_table)
+    : impl_(std::make_unique<Impl>(setup, engine, runtime, folder, keep, std::move(tune_table))) {}
 CheckpointSaver::~CheckpointSaver() = default;
 void CheckpointSaver::save(const RunPosition& position) { impl_->save(position); }
 void CheckpointSaver::poll() { impl_->poll(); }

@@ -16,9 +16,10 @@ namespace llama_zero {
 
 class CheckpointSaver {
  public:
-  /// Everything must outlive the saver. At most `keep` checkpoints stay; 0: all.
+  /// Everything must outlive the saver. At most `keep` checkpoints stay; 0: all. `tune_table`: text of the tune file
+  /// that goes along; empty: none.
   CheckpointSaver(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder,
-                  std::int64_t keep);
+                  std::int64_t keep, std::string tune_table);
   /// Waits for a write under way, whose checkpoint then stays incomplete.
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;

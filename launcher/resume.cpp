@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -110,6 +111,20 @@ void check_model(const CheckpointReader& reader, const TrainSetup& setup) {
           printable(manifest.optimizer), setup.config.optimizer.type);
 }
 
+/// train_batch_size of a resolved config, or `otherwise`.
+std::int64_t batch_size_of(std::string_view config, std::int64_t otherwise) {
+  const auto leaves = leaves_of(config);
+  const auto found = leaves.find("train_batch_size");
+  const std::int64_t size = found == leaves.end() ? 0 : std::strtoll(found->second.c_str(), nullptr, 10);
+  return size > 0 ? size : otherwise;
+}
+
+// Neither number can be trusted.
+std::int64_t samples_of(std::int64_t steps, std::int64_t batch_size) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 60;
+  return steps <= kMost / batch_size ? steps * batch_size : kMost;
+}
+
 void move_loader(const RunPosition& position, const RunPosition& now, TrainSetup& setup) {
   if (position.data_hash != now.data_hash) {
     log::warning("the data are not those of the checkpoint: they are read from their beginning");
@@ -160,7 +175,9 @@ ResumePoint open_resume(TrainSetup& setup, const HostGroup& group) {
     move_loader(point.position, now, setup);
     log::info("resume    {}, step {}, saved by {} rank{} at stage {}", origin, manifest.step, manifest.ranks(),
               manifest.ranks() == 1 ? "" : "s", manifest.stage);
-    for (const std::string& line : config_differences(point.reader->file("config.json"), resolved_json(setup.config))) {
+    const std::string config = point.reader->file("config.json");
+    point.last_samples = samples_of(point.position.steps, batch_size_of(config, setup.config.batch.train_batch_size));
+    for (const std::string& line : config_differences(config, resolved_json(setup.config))) {
       log::info("          differs: {}", line);
     }
   });

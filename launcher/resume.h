@@ -17,6 +17,7 @@ namespace llama_zero {
 struct ResumePoint {
   std::unique_ptr<CheckpointReader> reader;
   RunPosition position;
+  std::int64_t last_samples = 0;  ///< x of its last point in the monitors: steps times the batch size it had then
 };
 
 /// Collective. Opens what `llama_zero.resume` names ("latest": the run that `output` or `run_name` says, else the

@@ -108,13 +108,13 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   const RunFolder folder = open_run_folder(setup, resumed, group);
   const StopSignal signal;
   std::optional<RunMonitor> monitor;  // a file that cannot be written ends the run before anything is computed
-  group.together([&] { monitor.emplace(setup, runtime); });
-  use_tuned_products(setup, runtime, folder);
+  group.together([&] { monitor.emplace(setup, runtime, resumed ? LastSamples(resumed->last_samples) : std::nullopt); });
+  const std::string tune_table = use_tuned_products(setup, runtime, folder, resumed ? resumed->reader.get() : nullptr);
   Arena arena(runtime.device(), with_workspace(setup.plan).peak_bytes, runtime.device().description(), arena_options());
   give_workspace(runtime.ops(), setup.plan.workspace_bytes, arena);
   Engine engine(*setup.table, setup.engine, runtime.device(), runtime.ops(), runtime.communicator(), arena);
   set_weights(setup, resumed, engine, group);
-  CheckpointSaver saver(setup, engine, runtime, folder, setup.config.run.keep);
+  CheckpointSaver saver(setup, engine, runtime, folder, setup.config.run.keep, tune_table);
   const TrainTotals totals = run_training(setup, engine, arena, runtime, folder, signal, *monitor, saver, start);
   if (totals.stop_signal != 0) return end_stopped(totals, folder, invocation, runtime.ranks());
   const std::optional<double> eval_loss = evaluate_at_end(setup, engine);

@@ -51,6 +51,10 @@ std::string encode_file_version(double wall_time) {
   return double_field(1, wall_time) + bytes_field(3, "brain.Event:2");
 }
 
+std::string encode_session_start(double wall_time, std::int64_t step) {
+  return double_field(1, wall_time) + integer_field(2, step) + bytes_field(7, integer_field(1, 1));
+}
+
 std::string encode_scalar(double wall_time, std::int64_t step, std::string_view tag, double value) {
   const std::string scalar = bytes_field(1, tag) + float_field(2, static_cast<float>(value));
   return double_field(1, wall_time) + integer_field(2, step) + bytes_field(5, bytes_field(1, scalar));

@@ -41,15 +41,15 @@ bool is_fp16(const TrainConfig& config) { return config.dtype == DType::kF16; }
 
 }  // namespace
 
-RunMonitor::RunMonitor(const TrainSetup& setup, Runtime& runtime)
+RunMonitor::RunMonitor(const TrainSetup& setup, Runtime& runtime, LastSamples resumed_at)
     : setup_(setup),
       runtime_(runtime),
       watches_(runtime.rank() == 0),
       throughput_(setup.config.batch.train_batch_size),
       schedule_(schedule_beyond(setup.config)) {
   if (!watches_) return;
-  if (config().tensorboard.enabled) writers_.add(make_tensorboard_writer(config().tensorboard.folder()));
-  if (config().csv.enabled) writers_.add(make_csv_writer(config().csv.folder()));
+  if (config().tensorboard.enabled) writers_.add(make_tensorboard_writer(config().tensorboard.folder(), resumed_at));
+  if (config().csv.enabled) writers_.add(make_csv_writer(config().csv.folder(), resumed_at));
   if (config().flops.enabled && !config().flops.output_file.empty()) start_profile_file(config().flops.output_file);
 }
 

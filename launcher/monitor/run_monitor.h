@@ -28,8 +28,8 @@ namespace llama_zero {
 class RunMonitor {
  public:
   /// Opens the monitors' files; throws Error, naming the file, when one cannot be. `setup` and `runtime` must outlive
-  /// the object.
-  RunMonitor(const TrainSetup& setup, Runtime& runtime);
+  /// the object. `resumed_at`: of the checkpoint that the run goes on from.
+  RunMonitor(const TrainSetup& setup, Runtime& runtime, LastSamples resumed_at = std::nullopt);
   RunMonitor(const RunMonitor&) = delete;
   RunMonitor& operator=(const RunMonitor&) = delete;
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,14 +29,20 @@ class ScalarWriter {
   virtual void write(std::span<const Scalar> scalars) = 0;
 };
 
-/// DeepSpeed's csv_monitor: `folder`/<tag with '/' and ' ' as '_'>.csv, header "step,<last part of the tag>", a line
-/// "<samples>,<value>" a point. A file that is there already is continued under a second header, as DeepSpeed does.
-/// Creates the folder; throws Error when it cannot be written to.
-std::unique_ptr<ScalarWriter> make_csv_writer(const fs::path& folder);
+/// Where a resumed run goes on: x of the last point that its checkpoint knows. Points beyond it were made in vain and
+/// go. Nothing: the run is a new one.
+using LastSamples = std::optional<std::int64_t>;
 
-/// An event file of TensorBoard: `folder`/events.out.tfevents.<seconds>.<host>.<process>.0. Creates folder and file;
-/// throws Error when it cannot.
-std::unique_ptr<ScalarWriter> make_tensorboard_writer(const fs::path& folder);
+/// DeepSpeed's csv_monitor: `folder`/<tag with '/' and ' ' as '_'>.csv, header "step,<last part of the tag>", a line
+/// "<samples>,<value>" a point. A file that is there already is continued under a second header, as DeepSpeed does; a
+/// resumed run cuts the lines that lie beyond its checkpoint and goes on without one. Creates the folder; throws Error
+/// when it cannot be written to.
+std::unique_ptr<ScalarWriter> make_csv_writer(const fs::path& folder, LastSamples resumed_at = std::nullopt);
+
+/// An event file of TensorBoard: `folder`/events.out.tfevents.<seconds>.<host>.<process>.0. A resumed run's is read
+/// after those that are there, and makes TensorBoard forget their points beyond the checkpoint. Creates folder and
+/// file; throws Error when it cannot.
+std::unique_ptr<ScalarWriter> make_tensorboard_writer(const fs::path& folder, LastSamples resumed_at = std::nullopt);
 
 /// The writers of a run. Losing a curve must not lose a training run: a writer that fails is dropped with one warning.
 class ScalarWriters {

@@ -1,6 +1,8 @@
 // A real training run that a kill or the disk strikes down while it saves: at every place where one can strike.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -30,17 +32,22 @@ class StruckRun {
 
   /// Goes on from step 1 with the fault armed in every process.
   Outcome strike(const std::string& fault) {
+    prepare();
+    return go_on(fault);
+  }
+  /// The run at step 1, ready to go on.
+  void prepare() {
     fs::remove_all(run("struck"));
     fs::copy(run("first"), run("struck"), fs::copy_options::recursive);
-    return train("struck", {"--resume", run("struck").string()}, fault);
   }
+  Outcome go_on(const std::string& fault) { return train("struck", {"--resume", run("struck").string()}, fault); }
 
   /// The last complete checkpoint loads, and the run that goes on from it ends with the straight run's very model.
   void check_recovery() {
     CheckpointReader reader(find_checkpoint(run("struck")));
     reader.verify_all();
     steps_found_ += reader.manifest().step;
-    const Outcome outcome = train("struck", {"--resume", run("struck").string()}, "");
+    const Outcome outcome = go_on("");
     INFO(outcome.out << outcome.err);
     CHECK(outcome.exit_code == 0);
     CHECK(read_text(run("struck") / "final/model.safetensors") == model_);
@@ -120,6 +127,35 @@ void kill_at_bytes(StruckRun& run, int count) {
   }
 }
 
+/// Makes a folder read-only while it lives: by its mode, or, for root, whom modes do not stop, by a mount.
+class ReadOnly {
+ public:
+  explicit ReadOnly(fs::path folder) : folder_(std::move(folder)) {
+    if (::geteuid() != 0) {
+      fs::permissions(folder_, fs::perms::owner_read | fs::perms::owner_exec);
+      done_ = true;
+      return;
+    }
+    mounted_ = ::mount(folder_.c_str(), folder_.c_str(), nullptr, MS_BIND, nullptr) == 0;
+    done_ = mounted_ && ::mount(nullptr, folder_.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0;
+  }
+  ~ReadOnly() {
+    if (mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
+    std::error_code ignored;
+    if (!mounted_) fs::permissions(folder_, fs::perms::owner_all, ignored);
+  }
+  ReadOnly(const ReadOnly&) = delete;
+  ReadOnly& operator=(const ReadOnly&) = delete;
+  /// False: root without the right to mount, e.g. in a container.
+  bool done() const { return done_; }
+  const char* words() const { return mounted_ ? "Read-only file system" : "Permission denied"; }
+
+ private:
+  fs::path folder_;
+  bool mounted_ = false;
+  bool done_ = false;
+};
+
 /// What the run says of a disk that fails, in one line.
 void check_refusal(const Outcome& outcome, const std::string& words) {
   INFO(outcome.out << outcome.err);
@@ -146,6 +182,7 @@ TEST_CASE("two ranks killed while they save go on from their last checkpoint to 
   const Clock clock;
   StruckRun run(2);
   kill_at_bytes(run, full_suite() ? 20 : 1);
+  kill_at_calls(run, "create", {2});
   kill_at_calls(run, "fsync", {9});
   kill_at_calls(run, "rename", {3});
   MESSAGE("runs killed: " << run.struck() << " in " << clock.seconds() << " s");
@@ -178,6 +215,24 @@ TEST_CASE("a training run whose disk fails while it saves ends with one line, an
     }
   }
   MESSAGE("disks that failed: " << run.struck() << " in " << clock.seconds() << " s");
+}
+
+TEST_CASE("a training run whose folder of checkpoints is read-only ends with one line, and goes on once it is not") {
+  for (const int ranks : {1, 2}) {
+    CAPTURE(ranks);
+    StruckRun run(ranks);
+    run.prepare();
+    {
+      const ReadOnly folder(run.run("struck") / "checkpoints");
+      if (!folder.done()) {
+        MESSAGE("skipped: root may not mount here, and no mode stops root");
+        return;
+      }
+      check_refusal(run.go_on(""), folder.words());
+    }
+    run.check_recovery();
+    CHECK(run.steps_found() == 1);
+  }
 }
 
 }  // namespace llama_zero::test

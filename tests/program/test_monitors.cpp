@@ -160,6 +160,46 @@ TEST_CASE("csv_monitor and tensorboard write the scalars of every step into outp
   CHECK_FALSE(fs::exists(folder.path() / "other"));
 }
 
+TEST_CASE("a resumed run's curves and metrics have every step once: what lay beyond the checkpoint is gone") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> monitors = {"train_batch_size=16",
+                                             R"(csv_monitor={"enabled": true, "output_path": "m"})",
+                                             R"(tensorboard={"enabled": true, "output_path": "m", "job_name": "tb"})"};
+  const auto train = [&](int steps, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"--precision", "fp32", "--save-interval", "4"};
+    for (const std::string& set : monitors) arguments.insert(arguments.end(), {"--set", set});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    RunOptions options;
+    options.folder = folder.path();
+    const Outcome outcome = run_program(tiny_run(folder, "run", steps, arguments), options);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.exit_code == 0);
+  };
+  train(6, {});  // saves at step 4 and leaves the points of two steps more
+  train(8, {"--resume", (folder.path() / "run").string()});
+
+  const auto metrics = read_json_lines(folder.path() / "run/metrics.jsonl");
+  REQUIRE(metrics.size() == 8);
+  std::string expected = "step,train_loss\n";
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    CHECK(metrics[i].at("step") == i + 1);
+    expected += std::to_string(16 * (i + 1)) + "," + metrics[i].at("loss").dump() + "\n";
+  }
+  CHECK(read_text(folder.path() / "m/DeepSpeedJobName/Train_Samples_train_loss.csv") == expected);
+  for (const auto& entry : fs::directory_iterator(folder.path() / "m/DeepSpeedJobName")) {
+    CAPTURE(entry.path().string());
+    CHECK(count(read_text(entry.path()), "step,") == 1);
+    CHECK(count(read_text(entry.path()), "\n") == 9);
+  }
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder.path() / "m/tb")) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  REQUIRE(files.size() == 2);
+  const std::string forget_from_65 = "\x10\x41\x3a\x02\x08\x01";  // step = 65, session_log { status: START }
+  CHECK(count(read_text(files[0]), forget_from_65) == 0);
+  CHECK(count(read_text(files[1]), forget_from_65) == 1);
+}
+
 TEST_CASE("a monitor that cannot write ends the run before its first step, in one line") {
   const TemporaryFolder folder;
   write_text(folder / "file", "x");

@@ -194,6 +194,31 @@ TEST_CASE("an imported model's own generation settings go along when a checkpoin
   CHECK(generated.find("77") == std::string::npos);
 }
 
+TEST_CASE("a checkpoint's tune file that a CPU cannot use is ignored in one line and handed on") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> more = with(stage(0, "fp32"), {"--save-interval", "2"});
+  REQUIRE(run_program(tiny_run(folder, "run", 2, more)).exit_code == 0);
+  // As a run on a GPU would have left it.
+  const std::string table = "{\"format\": \"llama_zero tune table 1\"}\n";
+  const CheckpointRoot root(folder.path() / "run/checkpoints");
+  CheckpointManifest manifest = CheckpointReader(root.folder(2)).manifest();
+  CHECK(manifest.files.size() == 3);
+  root.begin(2);
+  for (const auto& entry : fs::directory_iterator(root.folder(2))) {
+    fs::copy_file(entry.path(), root.partial(2) / entry.path().filename(), fs::copy_options::overwrite_existing);
+  }
+  manifest.files.push_back(root.add_file(2, "tune.json", table));
+  root.complete(manifest, 0);
+
+  const Outcome outcome = run_program(tiny_run(folder, "run", 4, with(more, {"--resume", folder / "run"})));
+  INFO(outcome.out << outcome.err);
+  REQUIRE(outcome.exit_code == 0);
+  CHECK(outcome.out.find("tune      the checkpoint's table is ignored: it is a GPU's\n") != std::string::npos);
+  CheckpointReader later(root.folder(4));
+  CHECK(later.file("tune.json") == table);
+  later.verify_all();
+}
+
 TEST_CASE("a rank killed while the run goes on loses no complete checkpoint") {
   const TemporaryFolder folder;
   const std::vector<std::string> more = with(stage(3, "fp16"), {"--save-interval", "2"});

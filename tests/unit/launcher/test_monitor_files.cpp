@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "launcher/monitor/append_file.h"
 #include "launcher/monitor/crc32c.h"
 #include "launcher/monitor/event_record.h"
 #include "launcher/monitor/scalar_writer.h"
@@ -181,13 +182,63 @@ TEST_CASE("csv_monitor writes a file a scalar with DeepSpeed's name and header")
   CHECK(MappedFile(folder.path() / "csv" / "Train_Samples_loss_scale.csv").text() == "step,loss_scale\n8,65536\n");
 }
 
+TEST_CASE("csv_monitor of a resumed run cuts what lies beyond the checkpoint and writes no second header") {
+  const TemporaryFolder folder;
+  const fs::path csv = folder / "csv";
+  const auto text_of = [&](const char* name) { return std::string(MappedFile(csv / name).text()); };
+  {
+    const auto writer = make_csv_writer(csv);
+    for (const std::int64_t samples : {8, 16, 24}) {
+      writer->write(
+          std::vector<Scalar>{{"Train/Samples/lr", 0.5, samples}, {"Train/Samples/loss_scale", 2.0, samples}});
+    }
+  }
+  // A crash may leave half a line; another program's file is none of ours.
+  AppendFile(csv / "Train_Samples_lr.csv").write("32,0.");
+  AppendFile(csv / "notes.csv").write("step,x\n99,1\n");
+
+  const auto resumed = make_csv_writer(csv, 16);
+  // A curve that the resumed run does not go on with is cut too.
+  CHECK(text_of("Train_Samples_loss_scale.csv") == "step,loss_scale\n8,2\n16,2\n");
+  CHECK(text_of("notes.csv") == "step,x\n99,1\n");
+  resumed->write(std::vector<Scalar>{{"Train/Samples/lr", 0.25, 24}, {"Train/Samples/grad_norm", 1.0, 24}});
+  CHECK(text_of("Train_Samples_lr.csv") == "step,lr\n8,0.5\n16,0.5\n24,0.25\n");
+  CHECK(text_of("Train_Samples_grad_norm.csv") == "step,grad_norm\n24,1\n");
+}
+
+TEST_CASE("csv_monitor of a new run goes on below what is there under a second header, as DeepSpeed does") {
+  const TemporaryFolder folder;
+  for (int run = 0; run < 2; ++run) make_csv_writer(folder / "csv")->write(std::vector<Scalar>{{"a", 1.0, 8}});
+  CHECK(MappedFile(folder.path() / "csv" / "a.csv").text() == "step,a\n8,1\nstep,a\n8,1\n");
+}
+
+TEST_CASE("an event file of a resumed run is read last and makes TensorBoard forget the steps beyond the checkpoint") {
+  const TemporaryFolder folder;
+  const fs::path earlier = folder.path() / "events.out.tfevents.4000000000.host.1.0";  // by a clock that is ahead
+  fs::copy_file("/proc/self/comm", earlier);
+  make_tensorboard_writer(folder.path(), 16)->write(std::vector<Scalar>{{"a", 1.0, 24}});
+  fs::path later;
+  for (const auto& entry : fs::directory_iterator(folder.path())) later = std::max(later, entry.path());
+  REQUIRE(later > earlier);
+  const MappedFile file(later);
+  const std::vector<std::string> records = read_records(file.text());
+  REQUIRE(records.size() == 3);
+  const std::vector<Field> start = read_message(records[1]);
+  REQUIRE(start.size() == 3);
+  CHECK(start[1].number == 2);
+  CHECK(start[1].bits == 17);  // the first that is to be forgotten
+  CHECK(start[2].number == 7);
+  CHECK(start[2].bytes == std::string("\x08\x01"));  // status = START
+  CHECK(scalar_of(records[2]).samples == 24);
+}
+
 TEST_CASE("a monitor whose folder cannot be made fails at once and names it") {
   const TemporaryFolder folder;
   const fs::path blocked = folder.path() / "file";
   fs::copy_file("/proc/self/comm", blocked);
   for (const auto make : {make_csv_writer, make_tensorboard_writer}) {
     try {
-      make(blocked / "job");
+      make(blocked / "job", std::nullopt);
       FAIL("a file was taken for a folder");
     } catch (const Error& error) {
       CHECK(std::string(error.what()).find(blocked.string()) != std::string::npos);
