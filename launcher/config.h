@@ -163,6 +163,7 @@ struct ScheduleConfig {
 /// zero_optimization; sizes are elements.
 struct ZeroConfig {
   int stage = 0;
+  bool overlap_comm = false;  ///< collectives run beside the computation; null: in stage 3
   std::int64_t reduce_bucket_size = 0;
   std::int64_t prefetch_bucket_size = 0;         ///< stage 3; 0: no prefetch
   std::int64_t param_persistence_threshold = 0;  ///< stage 3

@@ -10,6 +10,7 @@
 namespace llama_zero {
 namespace {
 
+constexpr std::string_view kOverlap = "zero_optimization.overlap_comm";
 constexpr std::string_view kReduce = "zero_optimization.reduce_bucket_size";
 constexpr std::string_view kPrefetch = "zero_optimization.stage3_prefetch_bucket_size";
 constexpr std::string_view kPersistence = "zero_optimization.stage3_param_persistence_threshold";
@@ -67,6 +68,7 @@ void resolve_zero(ConfigValues& values, const ResolveFacts& facts, TrainConfig& 
   ZeroConfig& zero = config.zero;
   zero.stage = static_cast<int>(values.integer("zero_optimization.stage"));
   fill_sizes(values, facts.hidden_size, zero.stage);
+  zero.overlap_comm = values.is_null(kOverlap) ? zero.stage == 3 : values.flag(kOverlap);
   zero.reduce_bucket_size = values.integer(kReduce);
   zero.prefetch_bucket_size = values.integer(kPrefetch);
   zero.param_persistence_threshold = values.integer(kPersistence);

@@ -19,6 +19,7 @@ EngineOptions engine_options_of(const TrainConfig& config) {
   options.transformer.checkpointing = config.checkpointing;
   options.transformer.logits_chunk = config.run.logits_chunk;
   options.max_positions = config.run.sequence_length;
+  options.overlap_comm = config.zero.overlap_comm;
   options.param_persistence_threshold = config.zero.param_persistence_threshold;
   options.prefetch_bucket_size = config.zero.prefetch_bucket_size;
   options.reduce_bucket_size = config.zero.reduce_bucket_size;

@@ -50,6 +50,8 @@ struct EngineOptions {
   std::vector<ScheduleRow> schedule;  ///< row s - 1 for applied update s; the last row repeats
   TransformerOptions transformer;     ///< its dtype is set from `dtype`
   std::int64_t max_positions = 0;
+  /// Gathers and reductions run on a stream of their own, beside the computation; false: on its stream. Same numbers.
+  bool overlap_comm = true;
   // In elements (DeepSpeed's keys; the first two are stage3_* there).
   std::int64_t param_persistence_threshold = 100000;
   std::int64_t prefetch_bucket_size = 50000000;
