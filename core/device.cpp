@@ -1,7 +1,9 @@
 #include "core/device.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -15,6 +17,8 @@ namespace llama_zero {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
 class ImmediateStream final : public Stream {
  public:
@@ -123,15 +127,27 @@ class NullDevice final : public Device {
 
 double Event::elapsed_ms(const Event&) const { fail("event: this event takes no time"); }
 
-std::byte* Device::allocate_host(std::size_t bytes) { return allocate_aligned(bytes); }
-void Device::deallocate_host(std::byte* data, std::size_t) noexcept { free_aligned(data); }
-
-HostBuffer::HostBuffer(Device& device, std::size_t bytes)
-    : device_(device), bytes_(bytes), data_(device.allocate_host(bytes)) {
-  std::memset(data_, 0, bytes);
+void touch_with_zeros(View memory) {
+  if (memory.bytes() > 0) std::memset(memory.raw(), 0, memory.bytes());
 }
 
-HostBuffer::~HostBuffer() { device_.deallocate_host(data_, bytes_); }
+// Large blocks lie on huge pages where the system has them: an optimizer walks through many arrays at once.
+HostBlock Device::allocate_host(std::size_t bytes, HostMemory kind, const HostTouch& touch) {
+  const std::size_t alignment = bytes < kHugePage ? kPage : kHugePage;
+  void* data = std::aligned_alloc(alignment, (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment);
+  require(data != nullptr, "out of host memory: {} bytes could not be allocated", bytes);
+  if (bytes >= kHugePage) ::madvise(data, bytes, MADV_HUGEPAGE);
+  const HostBlock block{static_cast<std::byte*>(data), bytes, kind, false};
+  touch(View(block.data, static_cast<std::int64_t>(bytes), DType::kU8));
+  return block;
+}
+
+void Device::deallocate_host(const HostBlock& block) noexcept { std::free(block.data); }
+
+HostBuffer::HostBuffer(Device& device, std::size_t bytes, HostMemory kind)
+    : device_(device), block_(device.allocate_host(bytes, kind, touch_with_zeros)) {}
+
+HostBuffer::~HostBuffer() { device_.deallocate_host(block_); }
 
 std::unique_ptr<Device> make_cpu_device() { return std::make_unique<CpuDevice>(); }
 std::unique_ptr<Device> make_null_device() { return std::make_unique<NullDevice>(); }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,8 +35,8 @@ class Event {
   virtual void wait(Stream& stream) = 0;
   /// Blocks the host until the recorded point has passed.
   virtual void synchronize() = 0;
-  /// Milliseconds from the point that `earlier` recorded to this one's. Both come from create_timing_event of one device
-  /// and have passed. Throws Error for other events.
+  /// Milliseconds from the point that `earlier` recorded to this one's. Both come from create_timing_event of one
+  /// device and have passed. Throws Error for other events.
   virtual double elapsed_ms(const Event& earlier) const;
 };
 
@@ -44,6 +45,21 @@ struct DeviceMemoryInfo {
   std::size_t free = 0;
   std::size_t total = 0;
 };
+
+/// Between page-locked memory and a GPU copies run at full speed while the host goes on; pageable memory makes the host
+/// wait. Other devices treat both alike.
+enum class HostMemory { kPinned, kPageable };
+
+/// Host memory as a device gives it.
+struct HostBlock {
+  std::byte* data = nullptr;
+  std::size_t bytes = 0;
+  HostMemory kind = HostMemory::kPinned;  ///< what it is, which may be less than what was asked for
+  bool from_driver = false;               ///< how it goes back
+};
+
+/// Writes all of some fresh host memory (u8), so that its pages lie near the threads that will work on it.
+using HostTouch = std::function<void(View memory)>;
 
 class Device {
  public:
@@ -57,10 +73,11 @@ class Device {
   virtual std::byte* allocate(std::size_t bytes) = 0;
   virtual void deallocate(std::byte* data, std::size_t bytes) noexcept = 0;
 
-  /// Host memory from which and to which copies run while the host goes on: page-locked where the device needs that.
-  /// Only HostBuffer and tests call these.
-  virtual std::byte* allocate_host(std::size_t bytes);
-  virtual void deallocate_host(std::byte* data, std::size_t bytes) noexcept;
+  /// Host memory, aligned to 4096 bytes, which `touch` is the first to write. What cannot be page-locked is pageable;
+  /// the first time, a warning says why. Throws Error when there is no memory. Only HostBuffer, HostArena and tests
+  /// call these.
+  virtual HostBlock allocate_host(std::size_t bytes, HostMemory kind, const HostTouch& touch);
+  virtual void deallocate_host(const HostBlock& block) noexcept;
 
   virtual std::unique_ptr<Stream> create_stream(const std::string& name) = 0;
   virtual std::unique_ptr<Event> create_event() = 0;
@@ -79,19 +96,22 @@ class Device {
 /// Host memory of a device, filled with zeros.
 class HostBuffer {
  public:
-  HostBuffer(Device& device, std::size_t bytes);
+  HostBuffer(Device& device, std::size_t bytes, HostMemory kind = HostMemory::kPinned);
   ~HostBuffer();
   HostBuffer(const HostBuffer&) = delete;
   HostBuffer& operator=(const HostBuffer&) = delete;
 
-  std::byte* data() const { return data_; }
-  std::size_t bytes() const { return bytes_; }
+  std::byte* data() const { return block_.data; }
+  std::size_t bytes() const { return block_.bytes; }
+  HostMemory kind() const { return block_.kind; }
 
  private:
   Device& device_;
-  std::size_t bytes_;
-  std::byte* data_;
+  HostBlock block_;
 };
+
+/// Zeros, by the calling thread.
+void touch_with_zeros(View memory);
 
 /// The host as a compute device.
 std::unique_ptr<Device> make_cpu_device();

@@ -63,8 +63,11 @@ class Engine::Impl {
         mark_(arena),
         compute_(device.create_stream("compute")),
         communication_(device.create_stream("communication")),
+        upload_(device.create_stream("upload")),
+        download_(device.create_stream("download")),
+        host_(device),
         layout_(table, communicator.size(), communicator.rank()),
-        context_{device, ops, communicator, arena, layout_, *communication_},
+        context_{device, ops, communicator, arena, host_, layout_, *communication_, *upload_, *download_},
         params_(make_param_store(context_, table, options_)),
         gradients_(make_gradient_store(context_, table, options_)),
         optimizer_(context_, options_.dtype, *params_, options_.optimizer, decay_ranges(table)),
@@ -81,8 +84,9 @@ class Engine::Impl {
 
   ~Impl() {
     try {  // what the device still does uses this memory
-      compute_->synchronize();
-      communication_->synchronize();
+      for (Stream* stream : {compute_.get(), communication_.get(), upload_.get(), download_.get()}) {
+        stream->synchronize();
+      }
     } catch (const std::exception& error) {
       log::warning("engine: {}", error.what());
     }
@@ -189,6 +193,7 @@ class Engine::Impl {
 
   void set_observer(StepObserver* observer) { observer_ = observer; }
 
+  const MemoryReport& host_memory() const { return host_.report(); }
   const ParamTable& table() const { return table_; }
   ParamStore& params() { return *params_; }
   GradientStore& gradients() { return *gradients_; }
@@ -254,7 +259,8 @@ class Engine::Impl {
   const ParamTable& table_;
   EngineOptions options_;
   ArenaMark mark_;
-  std::unique_ptr<Stream> compute_, communication_;
+  std::unique_ptr<Stream> compute_, communication_, upload_, download_;
+  HostArena host_;
   Layout layout_;
   RankContext context_;
   std::unique_ptr<ParamStore> params_;
@@ -293,6 +299,7 @@ void Engine::load_states(const StateReader& read, const StepState& step_state) {
 ParamSource& Engine::params() { return impl_->params(); }
 const StepState& Engine::last_state() const { return impl_->state(); }
 std::int64_t Engine::gathered_elements_peak() const { return impl_->params().gathered_elements_peak(); }
+const MemoryReport& Engine::host_memory() const { return impl_->host_memory(); }
 void Engine::set_observer(StepObserver* observer) { impl_->set_observer(observer); }
 void Engine::set_gradient_hook(GradientHook hook) { impl_->gradients().set_hook(std::move(hook)); }
 

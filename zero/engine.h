@@ -122,6 +122,8 @@ class Engine {
   const StepState& last_state() const;
   /// Stage 3: highest number of elements gathered at once; 0 for other stages.
   std::int64_t gathered_elements_peak() const;
+  /// Host memory by label, this rank's: "host optimizer", "host gradients", "host weights". Empty without offloading.
+  const MemoryReport& host_memory() const;
 
   /// `observer` follows every training step from now on; it must outlive the engine or be replaced. nullptr: none.
   void set_observer(StepObserver* observer);
@@ -135,10 +137,11 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Peak of arena and workspace for one step, found by running it on the null device: nothing is allocated, no GPU
-/// needed.
+/// Peak of arena and workspace for one step, and the host memory, found by running it on the null device: nothing is
+/// allocated, no GPU needed.
 struct MemoryPlan {
   MemoryReport arena;
+  MemoryReport host;  ///< what Engine::host_memory will say
   std::size_t workspace_bytes = 0;
   std::size_t total_bytes() const { return arena.peak_bytes + workspace_bytes; }
 };

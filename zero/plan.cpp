@@ -9,11 +9,13 @@ MemoryPlan plan_memory(const ParamTable& table, const EngineOptions& options, co
   const auto communicator = make_null_communicator(rank, ranks);
   PlanningOps ops(sizing);
   Arena arena(*device, 0, "plan");
+  MemoryReport host;
   {
     Engine engine(table, options, *device, ops, *communicator, arena);
     engine.train_step(passes, 1.0);
+    host = engine.host_memory();
   }
-  return {arena.report(), ops.largest_workspace()};
+  return {arena.report(), host, ops.largest_workspace()};
 }
 
 }  // namespace llama_zero

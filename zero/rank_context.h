@@ -5,6 +5,7 @@
 
 #include "core/arena.h"
 #include "core/device.h"
+#include "core/host_arena.h"
 #include "kernels/ops.h"
 #include "zero/communicator.h"
 #include "zero/layout.h"
@@ -17,8 +18,11 @@ struct RankContext {
   Ops& ops;
   Communicator& communicator;
   Arena& arena;
+  HostArena& host;  ///< what is offloaded
   const Layout& layout;
   Stream& communication;  ///< gathers and reductions run here while the model computes on its own stream
+  Stream& upload;         ///< copies from host to device memory run here,
+  Stream& download;       ///< and those back here, so that both ways of the bus are used
 
   int rank() const { return layout.rank(); }
   int ranks() const { return layout.ranks(); }

@@ -1,13 +1,41 @@
 #include "core/cuda/cuda_device.h"
 
 #include <cuda_runtime.h>
+#include <sys/resource.h>
+
+#include <atomic>
 
 #include "core/cuda/cuda_check.h"
+#include "core/log.h"
 
 namespace llama_zero {
 namespace {
 
 constexpr int kOldestCapability = 80;
+constexpr std::size_t kDriverBlock = std::size_t{1} << 20U;  // smaller host blocks come from the driver
+
+/// Page-locked by the driver; no data when it refuses.
+HostBlock driver_block(std::size_t bytes) {
+  void* data = nullptr;
+  if (cudaHostAlloc(&data, bytes, cudaHostAllocPortable) != cudaSuccess) {
+    cudaGetLastError();
+    return {};
+  }
+  return {static_cast<std::byte*>(data), bytes, HostMemory::kPinned, true};
+}
+
+void warn_pageable(std::size_t bytes, cudaError_t error) {
+  static std::atomic<bool> warned{false};
+  if (warned.exchange(true)) return;
+  rlimit limit{};
+  getrlimit(RLIMIT_MEMLOCK, &limit);
+  const std::string memlock =
+      limit.rlim_cur == RLIM_INFINITY ? std::string("unlimited") : fmt::format("{} bytes", limit.rlim_cur);
+  log::warning(
+      "{} bytes of host memory cannot be page-locked ({}; ulimit -l is {}): they stay pageable, and copies between them "
+      "and the GPU are slow and make the host wait",
+      bytes, cudaGetErrorString(error), memlock);
+}
 
 class CudaStream final : public Stream {
  public:
@@ -130,11 +158,39 @@ class CudaDevice final : public Device {
     log_cuda_error(cudaFree(data), "cudaFree");
   }
 
-  std::byte* allocate_host(std::size_t bytes) override {
+  // Memory that exists can be page-locked after its threads have touched it; the driver's own lies where it likes.
+  HostBlock allocate_host(std::size_t bytes, HostMemory kind, const HostTouch& touch) override {
     activate();
-    return allocate_pinned(bytes);
+    if (kind == HostMemory::kPinned && bytes < kDriverBlock) {
+      if (HostBlock block = driver_block(bytes); block.data != nullptr) {
+        touch(View(block.data, static_cast<std::int64_t>(bytes), DType::kU8));
+        return block;
+      }
+    }
+    HostBlock block = Device::allocate_host(bytes, kind, touch);
+    if (kind == HostMemory::kPageable || bytes == 0) return block;
+    const cudaError_t error = cudaHostRegister(block.data, bytes, cudaHostRegisterPortable);
+    if (error == cudaSuccess) return block;
+    cudaGetLastError();
+    if (const HostBlock driver = driver_block(bytes); driver.data != nullptr) {
+      Device::deallocate_host(block);
+      touch(View(driver.data, static_cast<std::int64_t>(bytes), DType::kU8));
+      return driver;
+    }
+    block.kind = HostMemory::kPageable;
+    warn_pageable(bytes, error);
+    return block;
   }
-  void deallocate_host(std::byte* data, std::size_t) noexcept override { free_pinned(data); }
+  void deallocate_host(const HostBlock& block) noexcept override {
+    if (block.from_driver) {
+      free_pinned(block.data);
+      return;
+    }
+    if (block.kind == HostMemory::kPinned && block.bytes > 0) {
+      log_cuda_error(cudaHostUnregister(block.data), "cudaHostUnregister");
+    }
+    Device::deallocate_host(block);
+  }
 
   std::unique_ptr<Stream> create_stream(const std::string&) override {
     return std::make_unique<CudaStream>(properties_.ordinal);

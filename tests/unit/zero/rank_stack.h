@@ -63,19 +63,23 @@ class RankStack {
       : device(make_cpu_device()),
         stream(device->create_stream("compute")),
         communication(device->create_stream("communication")),
+        upload(device->create_stream("upload")),
+        download(device->create_stream("download")),
         ops(make_cpu_ops(1)),
         arena(*device, std::size_t{8} << 20U, "test", Arena::Options{true}),
+        host(*device),
         layout(units, communicator.size(), communicator.rank()),
-        context{*device, *ops, communicator, arena, layout, *communication},
+        context{*device, *ops, communicator, arena, host, layout, *communication, *upload, *download},
         params(make_params(options)),
         gradients(make_gradients(options)),
         optimizer(context, options.dtype, *params, options.optimizer, options.decay_ranges),
         boundary(context, options.schedule, options.scaler, options.clip, *stream) {}
 
   std::unique_ptr<Device> device;
-  std::unique_ptr<Stream> stream, communication;
+  std::unique_ptr<Stream> stream, communication, upload, download;
   std::unique_ptr<Ops> ops;
   Arena arena;
+  HostArena host;
   Layout layout;
   RankContext context;
   std::unique_ptr<ParamStore> params;
