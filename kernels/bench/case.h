@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <list>
 #include <memory>
 #include <string>
@@ -76,6 +77,13 @@ struct Case {
   std::vector<View> results;              ///< compared with the fp64 reference
   std::function<Expectation()> expected;  ///< of some elements, in fp64; to be called before run
 };
+
+/// What moving each of the tensors once costs.
+inline double bytes_of(std::initializer_list<ConstView> views) {
+  double total = 0.0;
+  for (const ConstView& view : views) total += static_cast<double>(view.bytes());
+  return total;
+}
 
 /// Puts the tensors of a case on a backend. The same sequence of calls gives the same numbers at any storage: they are
 /// rounded to `value_dtype`, so that an fp64 case computes on exactly what the 16-bit case saw.

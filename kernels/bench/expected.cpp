@@ -3,7 +3,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/adam_update.h"
 #include "kernels/bench/host_tensor.h"
 
 namespace llama_zero::bench {
@@ -292,30 +291,6 @@ Expectation expected(Backend& backend, const SumLosses& args) {
   const HostTensor values(backend, args.values);
   const std::vector<double> all = values.range(0, values.numel());
   return {flat(1, [&](auto) { return std::accumulate(all.begin(), all.end(), 0.0); })};
-}
-
-Expectation expected(Backend& backend, const AdamW& args) {
-  const HostTensor master(backend, args.master);
-  const HostTensor first(backend, args.exp_avg);
-  const HostTensor second(backend, args.exp_avg_sq);
-  const HostTensor gradient(backend, args.gradient);
-  StepState state;
-  const View host(reinterpret_cast<std::byte*>(&state), static_cast<std::int64_t>(sizeof(state)), DType::kU8);
-  backend.device->copy(args.state, host, *backend.stream);
-  backend.stream->synchronize();
-  const auto update = AdamRule<true>{args.eps, args.weight_decay}.at<double>(state);
-  Expectation all(4);
-  for (const std::int64_t i : places(master.numel(), kSamples)) {
-    double m = first.at(i);
-    double v = second.at(i);
-    double theta = master.at(i);
-    update(gradient.at(i) * static_cast<double>(state.grad_multiplier), m, v, theta);
-    all[0].add(i, theta);
-    all[1].add(i, m);
-    all[2].add(i, v);
-    all[3].add(i, theta);
-  }
-  return all;
 }
 
 }  // namespace llama_zero::bench

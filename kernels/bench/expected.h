@@ -34,6 +34,5 @@ Expectation expected(Backend& backend, const Fill& args);
 Expectation expected(Backend& backend, const ReducePieces& args);
 Expectation expected(Backend& backend, const SumOfSquares& args);
 Expectation expected(Backend& backend, const SumLosses& args);
-Expectation expected(Backend& backend, const AdamW& args);
 
 }  // namespace llama_zero::bench

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "kernels/bench/host_adam_bench.h"
 #include "kernels/bench/measure.h"
 
 namespace {
@@ -128,8 +129,24 @@ Backend make_backend(const Options& options) {
   return gpu ? make_gpu_backend(capacity) : make_cpu_backend(options.threads, capacity);
 }
 
+/// AdamW of offloaded states runs on the host whatever the device.
+int run_host_adam(const Options& options) {
+  HostAdamBench bench;
+  for (const std::string& text : options.shapes) {
+    Shape shape;
+    shape.set(text);
+    bench.elements = shape.elements;
+  }
+  for (const std::string& dtype : options.dtypes) bench.dtypes.push_back(parse_dtype(dtype));
+  bench.threads = options.threads;
+  bench.samples = options.samples;
+  bench.json = options.json;
+  return run_host_adam_bench(bench);
+}
+
 /// Returns how many cases gave wrong results.
 int run(const Options& options) {
+  if (options.op == "host_adam") return run_host_adam(options);
   Backend backend = make_backend(options);
   Backend reference = make_cpu_backend(options.threads, std::size_t{2} << 30U);
   const Peaks peaks = measure_peaks(backend);
@@ -161,7 +178,7 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   CLI::App app("Checks and times the ops of llama_zero's compute backends");
   Options options;
-  app.add_option("op", options.op, "name of one op, as in kernels/ops.h; default: all");
+  app.add_option("op", options.op, "name of one op, as in kernels/ops.h, or host_adam; default: all ops");
   app.add_option("--shape", options.shapes,
                  "sizes, e.g. T=2048,H=192,N=512,I=512,Q=6,G=6,D=32,V=1024,L=64,R=4,E=4000000")
       ->delimiter(';')

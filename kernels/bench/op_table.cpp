@@ -2,16 +2,11 @@
 #include <cmath>
 
 #include "kernels/bench/expected.h"
+#include "kernels/bench/optimizer_cases.h"
 
 namespace llama_zero::bench {
 
 namespace {
-
-double bytes_of(std::initializer_list<ConstView> views) {
-  double total = 0.0;
-  for (const ConstView& view : views) total += static_cast<double>(view.bytes());
-  return total;
-}
 
 double product(std::initializer_list<std::int64_t> sizes) {
   double total = 1.0;
@@ -344,26 +339,6 @@ Case sum_of_squares(CaseBuilder& b, const Shape& s) {
           [&b, args] { return expected(b.backend(), args); }};
 }
 
-Case adamw(CaseBuilder& b, const Shape& s) {
-  StepState state;
-  state.lr = 1e-3F;
-  state.bias_correction1 = 0.5F;
-  state.bias_correction2_sqrt = 0.25F;
-  AdamW args{b.random_as(b.wide(), s.elements),
-             b.random_as(b.wide(), s.elements),
-             b.positive_as(b.wide(), s.elements),
-             b.random(s.elements),
-             {},
-             b.bytes(&state, sizeof(state))};
-  args.weights = b.empty(b.storage(), s.elements);
-  return {[&b, args] { b.backend().ops->adamw(args, *b.backend().stream); },
-          2.0 * bytes_of({args.master, args.exp_avg, args.exp_avg_sq}) + bytes_of({args.gradient, args.weights}),
-          0.0,
-          1,
-          {args.master, args.exp_avg, args.exp_avg_sq, args.weights},
-          [&b, args] { return expected(b.backend(), args); }};
-}
-
 }  // namespace
 
 const std::vector<OpEntry>& op_table() {
@@ -389,7 +364,11 @@ const std::vector<OpEntry>& op_table() {
                                              {"fill", "E", fill},
                                              {"reduce_pieces", "ER", reduce_pieces},
                                              {"sum_of_squares", "E", sum_of_squares},
-                                             {"adamw", "E", adamw}};
+                                             {"adamw", "E", adamw_case},
+                                             {"lion", "E", lion_case},
+                                             {"adagrad", "E", adagrad_case},
+                                             {"sgd", "E", sgd_case},
+                                             {"sgd_momentum", "E", sgd_momentum_case}};
   return table;
 }
 
