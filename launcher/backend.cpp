@@ -6,6 +6,7 @@
 #include "core/cuda/cuda_device.h"
 #include "kernels/cuda/cublas_lt.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "launcher/cuda_attention.h"
 #include "zero/cuda/nccl_communicator.h"
 #include "zero/cuda/pinned_staging.h"
 #endif
@@ -31,17 +32,6 @@ Backend make_cpu_backend(int threads) {
 
 namespace {
 
-CudaAttention attention_of(AttentionChoice choice) {
-  switch (choice) {
-    case AttentionChoice::kFlash:
-      return CudaAttention::kFlash;
-    case AttentionChoice::kCudnn:
-      return CudaAttention::kCudnn;
-    default:
-      return CudaAttention::kAuto;
-  }
-}
-
 // What stands in NCCL's way, or nothing.
 std::string why_not_nccl(int sharing) {
   if (sharing > 1) return fmt::format("{} ranks share one GPU, and NCCL wants one each", sharing);
@@ -63,7 +53,7 @@ Backend make_cuda_backend(int local_rank, AttentionChoice attention) {
   backend.device = make_cuda_device(backend.gpu);
   backend.gpu_identity = cuda_properties(*backend.device).identity;
   CudaOpsOptions options;
-  options.attention = attention_of(attention);
+  options.attention = cuda_attention_of(attention);
   backend.ops = make_cuda_ops(*backend.device, options);
   return backend;
 }

@@ -11,6 +11,7 @@
 #ifdef LLAMA_ZERO_WITH_CUDA
 #include "core/cuda/cuda_report.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "launcher/cuda_attention.h"
 #include "launcher/driver_memory.h"
 #endif
 
@@ -29,10 +30,10 @@ PlanBackend cpu_backend(int ranks_on_host) {
 
 #ifdef LLAMA_ZERO_WITH_CUDA
 
-PlanBackend cuda_backend() {
+PlanBackend cuda_backend(AttentionChoice attention) {
   PlanBackend backend;
   backend.device = DeviceType::kCuda;
-  backend.sizing = make_cuda_sizing_ops();
+  backend.sizing = make_cuda_sizing_ops({cuda_attention_of(attention), {}});
   backend.library_bytes = kCudaLibraryBytes;
   const GpuReport gpus = query_gpus();
   if (gpus.gpus.empty()) {
@@ -49,7 +50,9 @@ constexpr bool kHasCuda = true;
 
 #else
 
-PlanBackend cuda_backend() { fail("this program was built without CUDA (no nvcc was found): plan with --device cpu"); }
+PlanBackend cuda_backend(AttentionChoice) {
+  fail("this program was built without CUDA (no nvcc was found): plan with --device cpu");
+}
 
 constexpr bool kHasCuda = false;
 
@@ -57,9 +60,9 @@ constexpr bool kHasCuda = false;
 
 }  // namespace
 
-PlanBackend make_plan_backend(DeviceChoice choice, int ranks_on_host) {
+PlanBackend make_plan_backend(DeviceChoice choice, AttentionChoice attention, int ranks_on_host) {
   const bool cuda = choice == DeviceChoice::kCuda || (choice == DeviceChoice::kAuto && kHasCuda);
-  return cuda ? cuda_backend() : cpu_backend(ranks_on_host);
+  return cuda ? cuda_backend(attention) : cpu_backend(ranks_on_host);
 }
 
 }  // namespace llama_zero

@@ -19,7 +19,8 @@ struct PlanBackend {
   std::string description;        ///< "CUDA; no GPU here: no NVIDIA driver is loaded"
 };
 
-/// kAuto: CUDA where this program has it, else the CPU. Throws Error when CUDA is asked of a build without it.
-PlanBackend make_plan_backend(DeviceChoice choice, int ranks_on_host);
+/// kAuto: CUDA where this program has it, else the CPU. `attention`: whose workspace counts on a GPU. Throws Error when
+/// CUDA is asked of a build without it.
+PlanBackend make_plan_backend(DeviceChoice choice, AttentionChoice attention, int ranks_on_host);
 
 }  // namespace llama_zero

@@ -75,7 +75,7 @@ PlanResult make_plan(const PlanArguments& arguments) {
   const ParamTable table(model.config.model);
   PlanResult plan;
   plan.ranks_per_host = ranks_per_host(arguments);
-  const PlanBackend backend = make_plan_backend(file.run.device, plan.ranks_per_host);
+  const PlanBackend backend = make_plan_backend(file.run.device, file.run.attention, plan.ranks_per_host);
   plan.config = resolve_for(file, model, arguments.ranks);
   plan.model = fmt::format("{}: {}", model.name, describe_shape(table));
   plan.plan_case = plan_case_of(plan.config, arguments.ranks, backend.device == DeviceType::kCuda);
