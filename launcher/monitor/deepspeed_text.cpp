@@ -45,7 +45,7 @@ std::string times_line(std::span<const NamedTime> times) {
   return line;
 }
 
-std::string memory_lines(std::string_view title, const DeviceMemory& device, const HostMemory& host) {
+std::string memory_lines(std::string_view title, const DeviceMemory& device, const HostMemoryUse& host) {
   // The gaps and the blank at the end of the second line are DeepSpeed's; so is Max_CA in whole GB.
   return fmt::format(
       "{}\n"

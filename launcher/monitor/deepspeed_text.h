@@ -43,6 +43,6 @@ struct DeviceMemory {
 };
 /// Three lines: the title, "MA .. GB Max_MA .. GB CA .. GB Max_CA .. GB", "CPU Virtual Memory:  used = .. GB, percent =
 /// ..%"; a newline after each.
-std::string memory_lines(std::string_view title, const DeviceMemory& device, const HostMemory& host);
+std::string memory_lines(std::string_view title, const DeviceMemory& device, const HostMemoryUse& host);
 
 }  // namespace llama_zero

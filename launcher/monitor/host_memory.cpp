@@ -17,20 +17,20 @@ std::int64_t bytes_of_line(std::string_view text, std::string_view name) {
 
 }  // namespace
 
-double HostMemory::used_gb() const {
+double HostMemoryUse::used_gb() const {
   return static_cast<double>(total_bytes - available_bytes) / (1024.0 * 1024.0 * 1024.0);
 }
 
-double HostMemory::used_percent() const {
+double HostMemoryUse::used_percent() const {
   if (total_bytes <= 0) return 0.0;
   return 100.0 * static_cast<double>(total_bytes - available_bytes) / static_cast<double>(total_bytes);
 }
 
-HostMemory parse_meminfo(std::string_view text) {
+HostMemoryUse parse_meminfo(std::string_view text) {
   return {bytes_of_line(text, "MemTotal:"), bytes_of_line(text, "MemAvailable:")};
 }
 
-HostMemory host_memory() {
+HostMemoryUse host_memory() {
   std::ifstream in("/proc/meminfo");
   return parse_meminfo(std::string(std::istreambuf_iterator<char>(in), {}));
 }

@@ -57,7 +57,7 @@ TEST_CASE("the line of times has two decimals a time") {
 
 TEST_CASE("the lines of memory are DeepSpeed's, blanks included") {
   const DeviceMemory device{std::size_t{3} << 29, std::size_t{1} << 31, std::size_t{1} << 32};
-  const HostMemory host{std::int64_t{8} << 30, std::int64_t{6} << 30};
+  const HostMemoryUse host{std::int64_t{8} << 30, std::int64_t{6} << 30};
   CHECK(memory_lines("Engine before step", device, host) ==
         "Engine before step\n"
         "MA 1.5 GB         Max_MA 2.0 GB         CA 4.0 GB         Max_CA 4 GB \n"
@@ -65,7 +65,7 @@ TEST_CASE("the lines of memory are DeepSpeed's, blanks included") {
 }
 
 TEST_CASE("used host memory is what is not available") {
-  const HostMemory memory = parse_meminfo("MemTotal:        1000 kB\nMemFree:  1 kB\nMemAvailable:    250 kB\n");
+  const HostMemoryUse memory = parse_meminfo("MemTotal:        1000 kB\nMemFree:  1 kB\nMemAvailable:    250 kB\n");
   CHECK(memory.total_bytes == 1024000);
   CHECK(memory.available_bytes == 256000);
   CHECK(memory.used_percent() == 75.0);
