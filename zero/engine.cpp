@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "zero/gradient_store.h"
+#include "zero/leased_param_store.h"
 #include "zero/master_io.h"
 #include "zero/non_finite.h"
 #include "zero/param_store.h"
@@ -26,8 +27,10 @@ EngineOptions checked(EngineOptions options) {
 std::unique_ptr<ParamStore> make_param_store(const RankContext& context, const ParamTable& table,
                                              const EngineOptions& options) {
   if (options.stage < 3) return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0);
-  const LeaseOptions leases{options.param_persistence_threshold, options.prefetch_bucket_size};
-  return std::make_unique<LeasedParamStore>(context, table, options.dtype, leases);
+  const LeaseOptions leases{options.param_persistence_threshold, options.model_persistence_threshold,
+                            options.prefetch_bucket_size,        options.max_live_parameters,
+                            options.max_reuse_distance,          options.overlap_comm};
+  return std::make_unique<LeasedParamStore>(context, table, options.dtype, leases, options.offload_param);
 }
 
 std::unique_ptr<GradientStore> make_gradient_store(const RankContext& context, const ParamTable& table,
@@ -239,7 +242,10 @@ class Engine::Impl {
     const View loss = readback_.loss_sum();
     gradients_->begin_step();
     context_.ops.fill({loss, 0.0}, *compute_);
-    for (const Pass& pass : step.passes) run_pass(pass, seed, loss, observer);
+    for (const Pass& pass : step.passes) {
+      params_->expect_another_pass(&pass != &step.passes.back());
+      run_pass(pass, seed, loss, observer);
+    }
     gradients_->finish(*compute_);
     tell(observer, StepPoint::kReduced);
   }

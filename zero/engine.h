@@ -34,6 +34,7 @@
 #include "model/transformer.h"
 #include "zero/communicator.h"
 #include "zero/gradient_averaging.h"
+#include "zero/lease_plan.h"
 #include "zero/optimizer.h"
 #include "zero/step_observer.h"
 
@@ -52,10 +53,14 @@ struct EngineOptions {
   std::int64_t max_positions = 0;
   /// Gathers and reductions run on a stream of their own, beside the computation; false: on its stream. Same numbers.
   bool overlap_comm = true;
-  // In elements (DeepSpeed's keys; the first two are stage3_* there).
+  // In elements (DeepSpeed's keys; all but the last are stage3_* there: zero/lease_plan.h).
   std::int64_t param_persistence_threshold = 100000;
   std::int64_t prefetch_bucket_size = 50000000;
+  std::int64_t model_persistence_threshold = kNoElementLimit;
+  std::int64_t max_live_parameters = 1000000000;
+  std::int64_t max_reuse_distance = 1000000000;
   std::int64_t reduce_bucket_size = 500000000;
+  ParamOffload offload_param;  ///< stage 3 only
 };
 
 /// One optimizer step as the log reports it.

@@ -133,6 +133,7 @@ EngineOptions engine_options(const RunOptions& run) {
   options.max_positions = kMaxPositions;
   options.param_persistence_threshold = 1000;
   options.prefetch_bucket_size = 1;
+  options.max_reuse_distance = 0;
   options.reduce_bucket_size = 20000;
   return options;
 }

@@ -7,8 +7,8 @@
 
 #include "core/rng.h"
 #include "zero/gradient_store.h"
+#include "zero/leased_param_store.h"
 #include "zero/optimizer.h"
-#include "zero/param_store.h"
 
 namespace llama_zero::test {
 
@@ -18,7 +18,8 @@ struct StackOptions {
   DType grad_dtype = DType::kF32;
   std::int64_t reduce_bucket_size = 1 << 20;
   GradientAveraging averaging;
-  std::int64_t prefetch_bucket_size = 1;
+  LeaseOptions leases{.prefetch_bucket_size = 1};
+  ParamOffload offload;
   double clip = 0.0;
   LossScalerConfig scaler;
   std::vector<ScheduleRow> schedule{ScheduleRow{}};
@@ -92,7 +93,8 @@ class RankStack {
     if (options.stage < 3) return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0);
     std::vector<bool> persistent(static_cast<std::size_t>(layout.unit_count()), false);
     persistent.front() = true;
-    return std::make_unique<LeasedParamStore>(context, persistent, options.dtype, options.prefetch_bucket_size);
+    return std::make_unique<LeasedParamStore>(context, persistent, true, options.dtype, options.leases,
+                                              options.offload);
   }
   std::unique_ptr<GradientStore> make_gradients(const StackOptions& options) {
     const GradientOptions gradient_options{options.grad_dtype, options.reduce_bucket_size, options.averaging};

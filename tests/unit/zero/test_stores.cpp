@@ -62,7 +62,7 @@ TEST_CASE(
 
 TEST_CASE("a larger prefetch bucket takes more slots and gathers further ahead in the direction of travel") {
   StackOptions options = stage(3);
-  options.prefetch_bucket_size = 2 * 1024;  // a unit of 1000 is padded to 1,024 on 2 ranks
+  options.leases.prefetch_bucket_size = 1700;  // the two units below any of 1,000 elements
   run_rank_threads(2, [&](Communicator& communicator) {
     RankStack rank(kUnits, options, communicator);
     set_numbered_weights(rank);
@@ -78,7 +78,7 @@ TEST_CASE("a larger prefetch bucket takes more slots and gathers further ahead i
 
 TEST_CASE("without a prefetch bucket hints do nothing") {
   StackOptions options = stage(3);
-  options.prefetch_bucket_size = 0;
+  options.leases.prefetch_bucket_size = 0;
   run_rank_threads(2, [&](Communicator& communicator) {
     RankStack rank(kUnits, options, communicator);
     set_numbered_weights(rank);
