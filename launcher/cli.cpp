@@ -155,6 +155,7 @@ class Parser {
     app->add_option("--memory", arguments.memory_gb,
                     "GB for each rank: says whether it fits (default: of this machine's device)")
         ->check(CLI::PositiveNumber);
+    app->add_flag("--compare", arguments.compare, "one table: every stage and offload, on 1, 2, 4 and 8 ranks");
   }
 
   void add_report() {

@@ -28,6 +28,7 @@ struct PlanArguments {
   int ranks = 0;           ///< 0: as many as mpirun started
   int ranks_per_host = 0;  ///< 0: the most that divide `ranks`, at most 8
   double memory_gb = 0.0;  ///< 2^30 bytes of memory for each rank; 0: what this machine's device has
+  bool compare = false;    ///< every stage and offload on 1 to 8 ranks, in one table
 };
 
 struct TokenizeArguments {

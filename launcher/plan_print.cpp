@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "launcher/plan_command.h"
+#include "launcher/plan_compare.h"
 #include "launcher/plan_estimator.h"
 #include "launcher/plan_table.h"
 #include "launcher/progress.h"
@@ -110,8 +111,9 @@ std::string format_plan(const PlanResult& plan) {
 
 int run_plan(PlanArguments arguments, int rank, int world_size) {
   if (arguments.ranks == 0) arguments.ranks = world_size;
-  const PlanResult plan = make_plan(arguments);
-  if (rank == 0) write_stdout(format_plan(plan));
+  const std::string text =
+      arguments.compare ? format_comparison(compare_plans(arguments)) : format_plan(make_plan(arguments));
+  if (rank == 0) write_stdout(text);
   return 0;
 }
 
