@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/log.h"
+#include "launcher/plan_place.h"
 #include "launcher/preflight.h"
 #include "launcher/report_host.h"
 #include "launcher/train_finish.h"
@@ -37,10 +38,12 @@ std::size_t checkpoint_copy(const TrainSetup& setup, const Runtime& runtime) {
 
 /// What one rank tells the others: "host memory pinned".
 std::string needs_of_rank(const TrainSetup& setup, const Runtime& runtime) {
-  const bool on_gpu = runtime.device().type() == DeviceType::kCuda;
-  const std::size_t step = on_gpu ? 0 : setup.plan.total_bytes();
-  const std::size_t pinned = on_gpu && runtime.ranks() > 1 ? kStagingBytes : 0;
-  return fmt::format("{} {} {}", host_name(), step + checkpoint_copy(setup, runtime) + pinned, pinned);
+  const DeviceType device = runtime.device().type();
+  const bool on_gpu = device == DeviceType::kCuda;
+  const std::size_t step = bytes_on_host(setup.plan, device);
+  const std::size_t staging = on_gpu && runtime.ranks() > 1 ? kStagingBytes : 0;
+  const std::size_t pinned = staging + (on_gpu ? setup.plan.host.peak_bytes : 0);
+  return fmt::format("{} {} {}", host_name(), step + checkpoint_copy(setup, runtime) + staging, pinned);
 }
 
 std::string host_of(const std::string& line) { return line.substr(0, line.find(' ')); }

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "launcher/engine_options.h"
 #include "launcher/plan_advice.h"
+#include "launcher/plan_place.h"
 
 namespace llama_zero {
 namespace {
@@ -58,7 +59,7 @@ std::vector<Pass> largest_step(const Loader& loader, const Loader* eval_loader) 
   return step;
 }
 
-// What can be changed about the run that stands in `setup`. The engine keeps all states on its device.
+// What can be changed about the run that stands in `setup`.
 PlanCase plan_case_of(const TrainSetup& setup, int ranks) {
   PlanCase plan_case;
   plan_case.engine = setup.engine;
@@ -83,7 +84,9 @@ std::size_t replay(const TrainSetup& setup, const PlanCase& changed, Runtime& ru
   std::optional<Loader> eval_loader;
   if (setup.eval_data) eval_loader.emplace(setup.eval_data->tokens, options);
   const std::vector<Pass> passes = largest_step(loader, eval_loader ? &*eval_loader : nullptr);
-  return plan_memory(*setup.table, changed.engine, runtime.ops(), runtime.rank(), changed.ranks, passes).total_bytes();
+  return bytes_on_device(
+      plan_memory(*setup.table, changed.engine, runtime.ops(), runtime.rank(), changed.ranks, passes),
+      runtime.device().type());
 }
 
 // "auto": the largest limit whose plan fits; the smallest that holds the longest row when none does.
@@ -100,7 +103,8 @@ void choose_pass_limit(TrainSetup& setup, Runtime& runtime) {
       setup.plan = plan_with(runtime.ops(), setup, runtime);
     });
     // All ranks must cut their batches alike.
-    const std::int64_t most = group.max(static_cast<std::int64_t>(setup.plan.total_bytes()));
+    const std::int64_t most =
+        group.max(static_cast<std::int64_t>(bytes_on_device(setup.plan, runtime.device().type())));
     const bool done = given || !options.coalesce || options.max_tokens_per_pass == least;
     if (done || static_cast<std::size_t>(most) <= setup.free_bytes) return;
     plan_case.max_tokens_per_pass = options.max_tokens_per_pass;
@@ -147,10 +151,10 @@ void check_fits(const TrainSetup& setup, Runtime& runtime) {
   const std::size_t room =
       on_host ? runtime.device().memory_info().total / static_cast<std::size_t>(runtime.ranks_on_host())
               : setup.free_bytes;
-  if (setup.plan.total_bytes() <= room) return;
-  const std::string trouble =
-      fmt::format("a step needs {} on each rank, but only {} is {} for each", format_bytes(setup.plan.total_bytes()),
-                  format_bytes(room), on_host ? "there" : "free");
+  const std::size_t needed = bytes_on_device(setup.plan, runtime.device().type());
+  if (needed <= room) return;
+  const std::string trouble = fmt::format("a step needs {} on each rank, but only {} is {} for each",
+                                          format_bytes(needed), format_bytes(room), on_host ? "there" : "free");
   const PlanCase plan_case = plan_case_of(setup, runtime.ranks());
   const Advice advice =
       advise(plan_case, room, [&](const PlanCase& changed) { return replay(setup, changed, runtime); });
