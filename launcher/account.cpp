@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/arena.h"
+#include "core/worker_device.h"
 
 namespace llama_zero {
 
@@ -28,6 +29,12 @@ AccountEntry Account::all_collectives() const {
   return sum;
 }
 
+namespace {
+
+bool is_copy(const CommCall& call) { return call.op.starts_with("copy_"); }
+
+}  // namespace
+
 std::string describe(const std::map<std::string_view, AccountEntry>& entries) {
   std::string text;
   for (const auto& [op, entry] : entries) {
@@ -39,7 +46,7 @@ std::string describe(const std::map<std::string_view, AccountEntry>& entries) {
 }
 
 AccountKeeper::AccountKeeper(Device& device, int ranks)
-    : device_(device), alone_(ranks == 1), inline_work_(device.type() != DeviceType::kCuda) {}
+    : device_(device), alone_(ranks == 1), inline_work_(!works_beside_host(device)) {}
 
 std::unique_ptr<Event> AccountKeeper::stamp(Stream& stream) {
   if (spare_.empty()) spare_.push_back(device_.create_timing_event());
@@ -71,19 +78,19 @@ void AccountKeeper::end() {
 }
 
 void AccountKeeper::before(const CommCall& call) {
-  if (!alone_) begin(call, Kind::kCollective);
+  if (!alone_) begin(call, Kind::kCall);
 }
 void AccountKeeper::after(const CommCall&) {
   if (!alone_) end();
 }
-void AccountKeeper::before_copy(const CommCall& call) { begin(call, Kind::kCopy); }
+void AccountKeeper::before_copy(const CommCall& call) { begin(call, Kind::kCall); }
 void AccountKeeper::after_copy(const CommCall&) { end(); }
 // Where the host does the work, the call has been waited for already.
 void AccountKeeper::before_wait(const CommCall& call) {
-  if (!alone_ && !inline_work_) begin(call, Kind::kWait);
+  if (!inline_work_ && (!alone_ || is_copy(call))) begin(call, Kind::kWait);
 }
-void AccountKeeper::after_wait(const CommCall&) {
-  if (!alone_ && !inline_work_) end();
+void AccountKeeper::after_wait(const CommCall& call) {
+  if (!inline_work_ && (!alone_ || is_copy(call))) end();
 }
 
 Account AccountKeeper::take(std::int64_t step) {
@@ -104,12 +111,12 @@ void AccountKeeper::add(Interval& interval, Account& account) {
   if (interval.begin) spare_.push_back(std::move(interval.begin));
   if (interval.end) spare_.push_back(std::move(interval.end));
   const CommCall& call = interval.call;
+  auto& entries = is_copy(call) ? account.copies : account.collectives;
   if (interval.kind == Kind::kWait) {
-    account.collectives[call.op].wait_ms += interval.ms;
+    entries[call.op].wait_ms += interval.ms;
     return;
   }
   const bool waited = inline_work_ || !call.background;
-  auto& entries = interval.kind == Kind::kCopy ? account.copies : account.collectives;
   entries[call.op] += {1, call.bytes, interval.ms, waited ? interval.ms : 0.0};
 }
 

@@ -58,10 +58,10 @@ class AccountKeeper final : public CommObserver {
   const Account& total() const { return total_; }
 
  private:
-  enum class Kind { kCollective, kCopy, kWait };
+  enum class Kind { kCall, kWait };
   struct Interval {
     CommCall call;
-    Kind kind = Kind::kCollective;
+    Kind kind = Kind::kCall;
     std::unique_ptr<Event> begin, end;  ///< null for a barrier, which the host's clock times
     std::chrono::steady_clock::time_point host_begin;
     double ms = 0.0;

@@ -19,6 +19,7 @@
 #include "launcher/monitor/monitor_config.h"
 #include "model/transformer.h"
 #include "zero/gradient_averaging.h"
+#include "zero/lease_plan.h"
 #include "zero/lr_schedule.h"
 #include "zero/optimizer_options.h"
 
@@ -167,8 +168,11 @@ struct ZeroConfig {
   std::int64_t reduce_bucket_size = 0;
   std::int64_t prefetch_bucket_size = 0;         ///< stage 3; 0: no prefetch
   std::int64_t param_persistence_threshold = 0;  ///< stage 3
-  bool offload_optimizer = false;                ///< to host memory; on the CPU backend the states are there already
-  bool offload_param = false;                    ///< stage 3 only, else false
+  std::int64_t model_persistence_threshold = 0;  ///< stage 3, as the next two
+  std::int64_t max_live_parameters = 0;
+  std::int64_t max_reuse_distance = 0;
+  bool offload_optimizer = false;  ///< to host memory; on the CPU backend the states are there already
+  ParamOffload offload_param;      ///< stage 3 only
 };
 
 /// Where a value came from.

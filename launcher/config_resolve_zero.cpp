@@ -59,7 +59,12 @@ void resolve_param_offload(const ConfigValues& values, TrainConfig& config) {
     return;
   }
   require(device != "nvme", "{}: {} \"nvme\" is not supported; use \"cpu\"", where, kParamDevice);
-  zero.offload_param = true;
+  ParamOffload& offload = zero.offload_param;
+  offload.enabled = true;
+  offload.pin_memory = values.flag("zero_optimization.offload_param.pin_memory");
+  offload.buffer_count = values.integer("zero_optimization.offload_param.buffer_count");
+  offload.buffer_size = values.integer("zero_optimization.offload_param.buffer_size");
+  offload.max_in_cpu = values.integer("zero_optimization.offload_param.max_in_cpu");
 }
 
 }  // namespace
@@ -72,6 +77,9 @@ void resolve_zero(ConfigValues& values, const ResolveFacts& facts, TrainConfig& 
   zero.reduce_bucket_size = values.integer(kReduce);
   zero.prefetch_bucket_size = values.integer(kPrefetch);
   zero.param_persistence_threshold = values.integer(kPersistence);
+  zero.model_persistence_threshold = values.integer("zero_optimization.stage3_model_persistence_threshold");
+  zero.max_live_parameters = values.integer("zero_optimization.stage3_max_live_parameters");
+  zero.max_reuse_distance = values.integer("zero_optimization.stage3_max_reuse_distance");
   constexpr std::string_view kGather = "zero_optimization.allgather_bucket_size";
   require(values.integer(kGather) % 2 == 0, "{}: {} must be even, not {}", values.where(kGather), kGather,
           values.integer(kGather));

@@ -35,7 +35,7 @@ bool matters(const ChangedDefault& changed, const TrainConfig& config) {
   if (!changed.needs.empty()) return config.schedule.type_name == changed.needs;
   if (changed.key.starts_with("bf16.")) return config.dtype == DType::kBF16;
   if (changed.key.find("offload_optimizer") != std::string_view::npos) return config.zero.offload_optimizer;
-  if (changed.key.find("offload_param") != std::string_view::npos) return config.zero.offload_param;
+  if (changed.key.find("offload_param") != std::string_view::npos) return config.zero.offload_param.enabled;
   return true;
 }
 

@@ -22,6 +22,10 @@ EngineOptions engine_options_of(const TrainConfig& config) {
   options.overlap_comm = config.zero.overlap_comm;
   options.param_persistence_threshold = config.zero.param_persistence_threshold;
   options.prefetch_bucket_size = config.zero.prefetch_bucket_size;
+  options.model_persistence_threshold = config.zero.model_persistence_threshold;
+  options.max_live_parameters = config.zero.max_live_parameters;
+  options.max_reuse_distance = config.zero.max_reuse_distance;
+  options.offload_param = config.zero.offload_param;
   options.reduce_bucket_size = config.zero.reduce_bucket_size;
   return options;
 }

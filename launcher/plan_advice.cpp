@@ -64,9 +64,10 @@ Kind offload(const PlanCase& plan_case) {
   if (!plan_case.offload_optimizer && plan_case.engine.stage > 0) {
     kind.push_back({"offload_optimizer.device cpu", [](PlanCase& changed) { changed.offload_optimizer = true; }});
   }
-  if (!plan_case.offload_param && plan_case.engine.stage == 3) {
-    kind.push_back({"offload_optimizer and offload_param.device cpu",
-                    [](PlanCase& changed) { changed.offload_optimizer = changed.offload_param = true; }});
+  if (!plan_case.engine.offload_param.enabled && plan_case.engine.stage == 3) {
+    kind.push_back({"offload_optimizer and offload_param.device cpu", [](PlanCase& changed) {
+                      changed.offload_optimizer = changed.engine.offload_param.enabled = true;
+                    }});
   }
   return kind;
 }

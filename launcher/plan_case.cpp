@@ -65,7 +65,6 @@ PlanCase plan_case_of(const TrainConfig& config, int ranks, bool can_offload) {
     plan_case.max_tokens_per_pass = std::max(kMostTokensPerPass, plan_case.least_tokens_per_pass());
   }
   plan_case.offload_optimizer = config.zero.offload_optimizer;
-  plan_case.offload_param = config.zero.offload_param;
   return plan_case;
 }
 
@@ -88,8 +87,15 @@ std::vector<Pass> largest_step(const PlanCase& plan_case) {
 
 MemoryForecast forecast_memory(const ParamTable& table, const PlanCase& plan_case, const Ops& sizing,
                                std::span<const Pass> passes) {
-  return split_offload(with_workspace(plan_memory(table, plan_case.engine, sizing, 0, plan_case.ranks, passes)),
-                       plan_case);
+  const MemoryPlan plan = plan_memory(table, plan_case.engine, sizing, 0, plan_case.ranks, passes);
+  MemoryForecast forecast = split_offload(with_workspace(plan), plan_case);
+  forecast.host.peak_bytes += plan.host.peak_bytes;
+  forecast.host.current_bytes += plan.host.current_bytes;
+  for (const auto& [label, bytes] : plan.host.at_peak) {
+    forecast.host.at_peak[label] += bytes;
+    forecast.host.peak_by_label[label] += bytes;
+  }
+  return forecast;
 }
 
 MemoryReport with_workspace(const MemoryPlan& plan) {
@@ -108,7 +114,6 @@ MemoryForecast split_offload(MemoryReport report, const PlanCase& plan_case) {
   MemoryForecast forecast{std::move(report), {}};
   if (!plan_case.can_offload) return forecast;
   if (plan_case.offload_optimizer) move_label("optimizer", forecast.device, forecast.host);
-  if (plan_case.offload_param) move_label("weights", forecast.device, forecast.host);
   return forecast;
 }
 

@@ -27,10 +27,9 @@ struct PlanCase {
   bool coalesce = true;
   std::int64_t max_tokens_per_pass = kMostTokensPerPass;  ///< looked at only when coalescing
   std::int64_t pass_alignment = 256;
-  // States that are kept in host memory while the device computes.
-  bool can_offload = false;  ///< false on the CPU backend, whose device memory is the host's: the next two mean nothing
+  // States that are kept in host memory while the device computes; weights: engine.offload_param.
+  bool can_offload = false;  ///< false on the CPU backend, whose device memory is the host's: the next means nothing
   bool offload_optimizer = false;
-  bool offload_param = false;
 
   /// The smallest max_tokens_per_pass that holds the longest row.
   std::int64_t least_tokens_per_pass() const;

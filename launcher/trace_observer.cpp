@@ -2,13 +2,25 @@
 
 #include <utility>
 
+#include "core/worker_device.h"
+
 namespace llama_zero {
+
+namespace {
+
+TraceThread thread_of(const CommCall& call) {
+  if (!call.background) return TraceThread::kCompute;
+  if (call.op == "copy_to_device") return TraceThread::kUpload;
+  return call.op == "copy_to_host" ? TraceThread::kDownload : TraceThread::kCommunication;
+}
+
+}  // namespace
 
 TraceObserver::TraceObserver(Device& device, std::vector<std::string> unit_names, TraceRecorder& recorder)
     : device_(device),
       unit_names_(std::move(unit_names)),
       recorder_(recorder),
-      inline_work_(device.type() != DeviceType::kCuda),
+      inline_work_(!works_beside_host(device)),
       clock_stream_(device.create_stream("trace")),
       anchor_(device.create_timing_event()) {
   clock_stream_->synchronize();
@@ -116,8 +128,7 @@ void TraceObserver::open_call(const CommCall& call, std::string_view category, s
     wait.slice.step = call.step;
     calls_.push_back(&wait);
   }
-  const TraceThread thread = call.background ? TraceThread::kCommunication : TraceThread::kCompute;
-  Pending& pending = add(thread, category, std::move(name), *call.stream);
+  Pending& pending = add(thread_of(call), category, std::move(name), *call.stream);
   pending.slice.step = call.step;
   if (category != "wait") pending.slice.bytes = call.bytes;
   calls_.push_back(&pending);

@@ -56,12 +56,10 @@ std::string describe_update(const TrainConfig& config) {
 
 std::string describe_zero(const ZeroConfig& zero, DeviceType device) {
   std::string text = describe_stage(zero.stage);
-  if (!zero.offload_optimizer && !zero.offload_param) return text;
-  const std::string states =
-      fmt::format("{}{}{}", zero.offload_optimizer ? "optimizer states" : "",
-                  zero.offload_optimizer && zero.offload_param ? " and " : "", zero.offload_param ? "weights" : "");
+  if (zero.offload_param.enabled) text += "; weights in host memory";
+  if (!zero.offload_optimizer) return text;
   const bool cpu = device == DeviceType::kCpu;
-  return text + fmt::format("; offload of {} to host memory: {}", states,
+  return text + fmt::format("; offload of optimizer states to host memory: {}",
                             cpu ? "on the CPU backend everything is there already"
                                 : "without effect in this version, they stay on the GPU");
 }
@@ -115,10 +113,10 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   print_list("deviates", deviations(config, runtime.ranks()), "from DeepSpeed: ");
   for (const std::string& note : config.notes) line("note", note);
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
-  log::info("{}", format_forecast({with_workspace(setup.plan), {}}));
+  log::info("{}", format_forecast({with_workspace(setup.plan), setup.plan.host}));
   for (const std::string& warning : config.warnings) log::warning("{}", warning);
-  if (runtime.device().type() == DeviceType::kCuda && (config.zero.offload_optimizer || config.zero.offload_param)) {
-    log::warning("zero_optimization.offload_optimizer and offload_param: this version keeps everything on the GPU");
+  if (runtime.device().type() == DeviceType::kCuda && config.zero.offload_optimizer) {
+    log::warning("zero_optimization.offload_optimizer: this version keeps everything on the GPU");
   }
   log::debug("resolved config\n{}", print_resolved(config));
 }

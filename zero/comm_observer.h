@@ -16,7 +16,7 @@ struct CommCall {
       0;  ///< what this rank gives: its piece of an all-gather, all its pieces of an all-to-all, a buffer
   Stream* stream = nullptr;  ///< where it runs; null for a barrier
   std::int64_t step = 0;     ///< the optimizer step it belongs to, as Communicator::set_step said
-  bool background = false;   ///< it runs beside the computation, on the stream of Communicator::set_background
+  bool background = false;   ///< it runs beside the computation, on a stream of Communicator::set_background
 };
 
 class CommObserver {

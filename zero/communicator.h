@@ -6,11 +6,13 @@
 // every rank with an Error that names rank, step and collective.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/device.h"
@@ -55,9 +57,9 @@ class Communicator {
   /// device.copy between host and device memory, which observers see; `op` is "copy_to_host" or "copy_to_device".
   void host_copy(std::string_view op, Device& device, ConstView source, View destination, Stream& stream);
 
-  /// Calls on `stream` run beside the computation, which only stands still where it waits for them; calls on others are
-  /// part of it. Null, as at first: all are.
-  void set_background(const Stream* stream) { background_ = stream; }
+  /// Calls on these streams run beside the computation, which only stands still where it waits for them; calls on
+  /// others are part of it. None, as at first: all are.
+  void set_background(std::vector<const Stream*> streams) { background_ = std::move(streams); }
 
   /// The optimizer step that the watchdog's message names.
   void set_step(std::int64_t step) { step_ = step; }
@@ -83,7 +85,7 @@ class Communicator {
   void require_peer(int peer, std::string_view operation) const;
   CommCall completed(CommCall call) const {
     call.step = step_;
-    call.background = call.stream != nullptr && call.stream == background_;
+    call.background = std::find(background_.begin(), background_.end(), call.stream) != background_.end();
     return call;
   }
   template <typename Call>
@@ -96,7 +98,7 @@ class Communicator {
 
   std::vector<CommObserver*> observers_;
   std::int64_t step_ = 0;
-  const Stream* background_ = nullptr;
+  std::vector<const Stream*> background_;
 };
 
 /// The text every watchdog uses: "rank R: all_gather of step S did not finish in N s; ranks 1, 3 have not answered (a

@@ -82,7 +82,7 @@ class Engine::Impl {
         transformer_(table, options_.transformer, options_.max_positions, device, ops, arena) {
     const auto zeroed = device.create_event();
     order_streams(*zeroed, *communication_, *compute_);
-    communicator.set_background(communication_.get());
+    communicator.set_background({communication_.get(), upload_.get(), download_.get()});
   }
 
   ~Impl() {
@@ -93,7 +93,7 @@ class Engine::Impl {
     } catch (const std::exception& error) {
       log::warning("engine: {}", error.what());
     }
-    context_.communicator.set_background(nullptr);
+    context_.communicator.set_background({});
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;

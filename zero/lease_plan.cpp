@@ -24,7 +24,7 @@ bool is_used_twice(const LeaseProblem& problem, int unit) {
 }
 
 /// The most units that are gathered ahead at once while one of `order` is used, when these follow one another.
-std::int64_t most_ahead(const LeaseProblem& problem, const LeaseOptions& options, const std::vector<int>& order) {
+std::int64_t most_ahead_in(const LeaseProblem& problem, const LeaseOptions& options, const std::vector<int>& order) {
   std::int64_t most = 0;
   for (std::size_t at = 0; at < order.size(); ++at) {
     const std::int64_t used = problem.layout[order[at]].numel;
@@ -37,6 +37,14 @@ std::int64_t most_ahead(const LeaseProblem& problem, const LeaseOptions& options
     most = std::max(most, units);
   }
   return most;
+}
+
+/// The same in both directions.
+std::int64_t most_ahead(const LeaseProblem& problem, const LeaseOptions& options, std::vector<int> order) {
+  if (!options.overlap) return 0;
+  const std::int64_t forward = most_ahead_in(problem, options, order);
+  std::reverse(order.begin(), order.end());
+  return std::max(forward, most_ahead_in(problem, options, order));
 }
 
 std::vector<int> leased_units(const LeaseProblem& problem) {
@@ -63,6 +71,24 @@ std::vector<bool> kept_units(const LeaseProblem& problem, const LeaseOptions& op
   return kept;
 }
 
+/// Of `units`, of which the largest takes `slot_elements`: how many are there at once. Slots are equal, so where units
+/// are not, the prefetch bucket bounds memory rather than what is in it.
+std::int64_t moving_units(const LeaseProblem& problem, const LeaseOptions& options, const std::vector<int>& units,
+                          std::int64_t slot_elements, std::int64_t most_slots) {
+  const auto count = static_cast<std::int64_t>(units.size());
+  if (count == 0) return 0;
+  const std::int64_t least = std::min<std::int64_t>(count, problem.tied ? 2 : 1);
+  const std::int64_t most = std::clamp<std::int64_t>(most_slots, least, count);
+  const std::int64_t fit = std::max<std::int64_t>(1, options.prefetch_bucket_size / slot_elements);
+  return std::clamp<std::int64_t>(1 + std::min(fit, most_ahead(problem, options, units)), least, most);
+}
+
+std::int64_t largest_padded(const LeaseProblem& problem, const std::vector<int>& units) {
+  std::int64_t largest = 0;
+  for (const int unit : units) largest = std::max(largest, problem.layout[unit].padded());
+  return largest;
+}
+
 }  // namespace
 
 std::vector<bool> persistent_units(const ParamTable& table, const LeaseOptions& options) {
@@ -81,37 +107,25 @@ std::vector<bool> persistent_units(const ParamTable& table, const LeaseOptions& 
 
 LeasePlan plan_leases(const LeaseProblem& problem, const LeaseOptions& options, std::int64_t most_slots) {
   LeasePlan plan;
-  plan.kept.assign(problem.resident.size(), false);
-  std::vector<int> order = leased_units(problem);
-  if (order.empty()) return plan;
+  std::vector<int> units = leased_units(problem);
+  const std::int64_t moving = moving_units(problem, options, units, largest_padded(problem, units), most_slots);
   std::int64_t largest = 0;
-  for (const int unit : order) {
-    largest = std::max(largest, problem.layout[unit].numel);
-    plan.slot_elements = std::max(plan.slot_elements, problem.layout[unit].padded());
-  }
-  const auto units = static_cast<std::int64_t>(order.size());
-  const std::int64_t least = std::min<std::int64_t>(units, problem.tied ? 2 : 1);
-  const std::int64_t most = std::clamp<std::int64_t>(most_slots, least, units);
-  std::int64_t ahead = 0;
-  if (options.overlap) {
-    ahead = most_ahead(problem, options, order);
-    std::reverse(order.begin(), order.end());
-    ahead = std::max(ahead, most_ahead(problem, options, order));
-  }
-  const std::int64_t moving = std::min(most, std::max(least, 1 + ahead));
-  plan.kept = kept_units(problem, options, largest, most - moving);
-  plan.slots = static_cast<int>(moving + std::count(plan.kept.begin(), plan.kept.end(), true));
+  for (const int unit : units) largest = std::max(largest, problem.layout[unit].numel);
+  plan.kept = kept_units(problem, options, largest, most_slots - moving);
+  std::erase_if(units, [&](int unit) { return plan.kept[index(unit)]; });
+  plan.slot_elements = largest_padded(problem, units);
+  plan.slots = static_cast<int>(moving_units(problem, options, units, plan.slot_elements, most_slots));
   return plan;
 }
 
-std::string live_limit_warning(const ParamTable& table, const LeaseOptions& options) {
+std::string live_limit_warning(const ParamTable& table, std::int64_t max_live_parameters) {
   std::int64_t largest = 0;
   for (const Unit& unit : table.units()) largest = std::max(largest, unit.numel);
-  if (options.max_live_parameters >= largest) return {};
+  if (max_live_parameters >= largest) return {};
   return fmt::format(
       "zero_optimization.stage3_max_live_parameters = {} is less than the largest unit: {} are gathered at a time, and "
       "none ahead",
-      options.max_live_parameters, largest);
+      max_live_parameters, largest);
 }
 
 }  // namespace llama_zero

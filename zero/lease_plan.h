@@ -51,9 +51,9 @@ struct LeaseProblem {
 };
 
 struct LeasePlan {
-  std::vector<bool> kept;          ///< by unit: stays from its first to its second use of a pass
-  int slots = 0;                   ///< units in device memory at once
-  std::int64_t slot_elements = 0;  ///< of the largest, with padding
+  std::vector<bool> kept;          ///< by unit: stays from its first to its second use of a pass, in a slot of its own
+  int slots = 0;                   ///< of the other units that are not resident: how many are there at once
+  std::int64_t slot_elements = 0;  ///< of the largest of these, with padding
 };
 
 /// Which units stay gathered under the thresholds.
@@ -63,6 +63,6 @@ std::vector<bool> persistent_units(const ParamTable& table, const LeaseOptions& 
 LeasePlan plan_leases(const LeaseProblem& problem, const LeaseOptions& options, std::int64_t most_slots);
 
 /// Not empty when max_live_parameters is less than the largest unit, which has to be gathered to be used: what is used.
-std::string live_limit_warning(const ParamTable& table, const LeaseOptions& options);
+std::string live_limit_warning(const ParamTable& table, std::int64_t max_live_parameters);
 
 }  // namespace llama_zero

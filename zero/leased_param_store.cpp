@@ -51,13 +51,19 @@ void LeasedParamStore::allocate_slots(DType dtype, const LeaseOptions& options, 
   for (int unit = 0; unit <= head(); ++unit) problem.resident.push_back(is_resident(unit));
   LeasePlan plan = plan_leases(problem, options, most_slots);
   kept_ = std::move(plan.kept);
-  for (int i = 0; i < plan.slots; ++i) {
-    Slot slot;
-    slot.memory = context_.arena.allocate("leases", dtype, plan.slot_elements);
-    for (auto* event : {&slot.uploaded, &slot.ready, &slot.released, &slot.drained}) {
-      *event = context_.device.create_event();
-    }
-    slots_.push_back(std::move(slot));
+  shared_slots_ = plan.slots;
+  for (int i = 0; i < plan.slots; ++i) add_slot(-1, dtype, plan.slot_elements);
+  for (int unit = 0; unit <= head(); ++unit) {
+    if (kept_[index(unit)]) add_slot(unit, dtype, context_.layout[unit].padded());
+  }
+}
+
+void LeasedParamStore::add_slot(int home, DType dtype, std::int64_t numel) {
+  Slot& slot = slots_.emplace_back();
+  slot.home = home;
+  slot.memory = context_.arena.allocate("leases", dtype, numel);
+  for (auto* event : {&slot.uploaded, &slot.ready, &slot.released, &slot.drained}) {
+    *event = context_.device.create_event();
   }
 }
 
@@ -68,19 +74,23 @@ LeasedParamStore::Slot* LeasedParamStore::find(int unit) {
   return nullptr;
 }
 
-LeasedParamStore::Slot* LeasedParamStore::free_slot() { return find(-1); }
-
-// A unit that is needed now goes before one that was prefetched, and that before one that is kept.
-LeasedParamStore::Slot& LeasedParamStore::slot_for(int unit) {
-  if (Slot* slot = free_slot()) return *slot;
-  for (const bool kept : {false, true}) {
-    for (Slot& slot : slots_) {
-      if (slot.acquired > 0 || slot.kept != kept) continue;
-      drop(slot);
-      return slot;
-    }
+LeasedParamStore::Slot* LeasedParamStore::free_slot(int unit) {
+  const int home = kept_[index(unit)] ? unit : -1;
+  for (Slot& slot : slots_) {
+    if (slot.unit < 0 && slot.home == home) return &slot;
   }
-  fail("parameters: unit {} is acquired while {} other units are still held", unit, slots_.size());
+  return nullptr;
+}
+
+// A unit that is needed now goes before one that was only prefetched.
+LeasedParamStore::Slot& LeasedParamStore::slot_for(int unit) {
+  if (Slot* slot = free_slot(unit)) return *slot;
+  for (Slot& slot : slots_) {
+    if (slot.acquired > 0 || slot.home >= 0) continue;
+    drop(slot);
+    return slot;
+  }
+  fail("parameters: unit {} is acquired while {} other units are still held", unit, shared_slots_);
 }
 
 void LeasedParamStore::gather(Slot& slot, int unit, Stream& gathers, Stream& uploads) {
@@ -128,7 +138,7 @@ void LeasedParamStore::gather_ahead(int first, int last) {
   const int step = first <= last ? 1 : -1;
   for (int next = first; next != last + step; next += step) {
     if (is_resident(next) || find(next) != nullptr) continue;
-    Slot* slot = free_slot();
+    Slot* slot = free_slot(next);
     if (slot == nullptr || !may_prefetch()) return;
     gather(*slot, next, context_.communication, context_.upload);
   }
@@ -193,7 +203,10 @@ View LeasedParamStore::own(int unit) {
 }
 
 // No unit is acquired during an update: the slots are there to be used.
-LeasedParamStore::Slot& LeasedParamStore::target_slot(int unit) { return slots_[index(unit) % slots_.size()]; }
+LeasedParamStore::Slot& LeasedParamStore::target_slot(int unit) {
+  if (!kept_[index(unit)]) return slots_[index(unit % shared_slots_)];
+  return *std::ranges::find(slots_, unit, &Slot::home);
+}
 
 View LeasedParamStore::begin_update(int unit, Stream& stream) {
   if (!on_host(unit)) return own(unit);

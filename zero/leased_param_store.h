@@ -12,9 +12,9 @@
 namespace llama_zero {
 
 /// A unit is gathered into one of a fixed number of slots (label "leases") when it is prefetched or acquired, and given
-/// back (and poisoned, where the arena poisons) by its last release, unless zero/lease_plan.h keeps it for its second
-/// use. With offload_param a rank's shard is copied from the host into its place in the slot first, and the other
-/// ranks' are gathered around it, so that the device holds nothing more than the slots.
+/// back (and poisoned, where the arena poisons) by its last release. One that zero/lease_plan.h keeps for its second
+/// use has a slot of its own. With offload_param a rank's shard is copied from the host into its place in the slot
+/// first, and the other ranks' are gathered around it, so that the device holds nothing more than the slots.
 ///
 /// Persistence goes by whole units: a unit travels in one all-gather, so a small norm inside a block costs nothing
 /// extra and needs no copy of its own. A unit stays gathered when each of its parameters is within the threshold: the
@@ -47,6 +47,7 @@ class LeasedParamStore final : public ParamStore {
  private:
   struct Slot {
     View memory;
+    int home = -1;      ///< the unit that alone comes here, or -1: any that has no slot of its own
     int unit = -1;      ///< -1: free
     int acquired = 0;   ///< 0 with a unit: prefetched, or kept
     bool kept = false;  ///< waits for its second use
@@ -55,12 +56,13 @@ class LeasedParamStore final : public ParamStore {
 
   void allocate_residents(DType dtype);
   void allocate_slots(DType dtype, const LeaseOptions& options, std::int64_t most_slots, bool tied);
+  void add_slot(int home, DType dtype, std::int64_t numel);
   bool is_resident(int unit) const { return static_cast<bool>(resident_[static_cast<std::size_t>(unit)]); }
   int head() const { return context_.layout.unit_count() - 1; }
   void note_use(int unit);
   void gather_ahead(int first, int last);
   Slot* find(int unit);
-  Slot* free_slot();
+  Slot* free_slot(int unit);
   Slot& slot_for(int unit);
   Slot& target_slot(int unit);
   void gather(Slot& slot, int unit, Stream& gathers, Stream& uploads);
@@ -73,7 +75,8 @@ class LeasedParamStore final : public ParamStore {
   UnitShards shards_;
   std::vector<View> resident_;  ///< whole units that are always there: persistent ones; with one rank device shards
   std::vector<int> resident_acquired_;
-  std::vector<bool> kept_;
+  std::vector<bool> kept_;  ///< by unit: has a slot of its own
+  int shared_slots_ = 0;    ///< the first of slots_
   std::vector<Slot> slots_;
   std::unique_ptr<Event> updated_, drained_;
   bool backward_ = false;  ///< the pass has reached its head

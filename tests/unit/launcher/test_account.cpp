@@ -117,7 +117,7 @@ TEST_CASE("a communicator tells observers of waits, host copies, the step and th
   const auto event = device->create_event();
   const auto view = [&](std::int64_t numel) { return View(device->allocate(1), numel, DType::kF32); };
   Recorder recorder;
-  communicator->set_background(background.get());
+  communicator->set_background({background.get()});
   communicator->set_step(7);
   communicator->add_observer(recorder);
   communicator->all_gather(view(1), view(2), *background);

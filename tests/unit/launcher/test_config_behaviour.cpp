@@ -69,7 +69,7 @@ TEST_CASE("a smaller reduce bucket takes less memory for gradients in flight") {
 TEST_CASE("prefetch gathers ahead and persistence keeps gathered") {
   const auto leases = [](std::string_view prefetch, std::string_view persistence) {
     return label(with_zero(fmt::format(R"("stage": 3, "stage3_prefetch_bucket_size": {},
-        "stage3_param_persistence_threshold": {})",
+        "stage3_max_reuse_distance": 0, "stage3_param_persistence_threshold": {})",
                                        prefetch, persistence))
                      .device,
                  "leases");
@@ -80,16 +80,19 @@ TEST_CASE("prefetch gathers ahead and persistence keeps gathered") {
 }
 
 TEST_CASE("offload moves its states from device to host memory") {
-  const MemoryForecast none = with_zero(R"("stage": 3)");
-  const MemoryForecast optimizer = with_zero(R"("stage": 3, "offload_optimizer": {"device": "cpu"})");
-  const MemoryForecast both =
-      with_zero(R"("stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"})");
+  const auto leasing = [](std::string_view members) {
+    return with_zero(fmt::format(R"("stage": 3, "stage3_param_persistence_threshold": 0, {})", members));
+  };
+  const MemoryForecast none = leasing(R"("offload_param": {"device": "none"})");
+  const MemoryForecast optimizer = leasing(R"("offload_optimizer": {"device": "cpu"})");
+  const MemoryForecast both = leasing(R"("offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"})");
   CHECK(none.host.peak_bytes == 0);
   CHECK(label(optimizer.host, "optimizer") == label(none.device, "optimizer"));
   CHECK(label(optimizer.device, "optimizer") == 0);
-  CHECK(label(both.host, "weights") == label(none.device, "weights"));
+  CHECK(label(both.host, "host weights") == label(none.device, "weights"));
+  CHECK(label(both.device, "weights") == 0);
   CHECK(both.device.peak_bytes < optimizer.device.peak_bytes);
-  const MemoryForecast old = with_zero(R"("stage": 3, "cpu_offload": true, "cpu_offload_param": true)");
+  const MemoryForecast old = leasing(R"("cpu_offload": true, "cpu_offload_param": true)");
   CHECK(old.host.peak_bytes == both.host.peak_bytes);
-  CHECK(with_zero(R"("stage": 3, "cpu_offload": false, "cpu_offload_param": false)").host.peak_bytes == 0);
+  CHECK(leasing(R"("cpu_offload": false, "cpu_offload_param": false)").host.peak_bytes == 0);
 }

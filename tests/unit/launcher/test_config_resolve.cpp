@@ -52,7 +52,7 @@ TEST_CASE("the lab's ZeRO-2 file on one rank means what it says") {
   CHECK(c.zero.stage == 2);
   CHECK(c.zero.reduce_bucket_size == 200000000);
   CHECK(c.zero.offload_optimizer);
-  CHECK_FALSE(c.zero.offload_param);
+  CHECK_FALSE(c.zero.offload_param.enabled);
   CHECK(c.warnings.size() == 1);
   CHECK(any_contains(c.warnings, "WarmupDecayLR warms up by a logarithm"));
   CHECK(c.notes.empty());
@@ -92,7 +92,7 @@ TEST_CASE("the lab's ZeRO-3 file resolves every auto on 1, 2 and 8 ranks") {
     CHECK(c.zero.prefetch_bucket_size == 3686);  // 0.9 * 64 * 64 = 3686.4
     CHECK(c.zero.param_persistence_threshold == 640);
     CHECK(c.zero.offload_optimizer);
-    CHECK(c.zero.offload_param);
+    CHECK(c.zero.offload_param.enabled);
     CHECK(c.warnings.size() == 1);
     CHECK(any_contains(c.warnings, "warms up by a logarithm"));
   }
@@ -116,7 +116,7 @@ TEST_CASE("the lab's blocks of ZeRO settings are configs by themselves") {
       const TrainConfig c = resolve_file(fmt::format("lab_zero{}_block.json", stage), ranks);
       CHECK(c.zero.stage == stage);
       CHECK(c.zero.offload_optimizer);
-      CHECK(c.zero.offload_param == (stage == 3));
+      CHECK(c.zero.offload_param.enabled == (stage == 3));
       CHECK(c.batch.train_batch_size == 8 * ranks);
       CHECK(c.dtype == DType::kF32);
       CHECK(c.optimizer.type == "AdamW");
@@ -424,7 +424,7 @@ TEST_CASE("combinations of stage and offload follow DeepSpeed's rules") {
     }
     const TrainConfig config = resolve_text(text);
     CHECK(config.zero.offload_optimizer == c.optimizer);
-    CHECK(config.zero.offload_param == c.param);
+    CHECK(config.zero.offload_param.enabled == c.param);
     CHECK(config.warnings.size() == (*c.warning == '\0' ? 0 : 1));
     if (!config.warnings.empty()) CHECK(contains(config.warnings[0], c.warning));
   }
@@ -449,7 +449,7 @@ TEST_CASE("--set overrides any key, also under its other name, and adds sections
                               "optimizer.params.lr=1e-4", "llama_zero.seed=7", "llama_zero.seed=8"}));
   CHECK(c.dtype == DType::kBF16);
   CHECK(c.zero.stage == 3);
-  CHECK(c.zero.offload_param);
+  CHECK(c.zero.offload_param.enabled);
   CHECK(c.run.model == "125m");
   CHECK(c.run.seed == 8);
   CHECK(c.optimizer.lr == 1e-4);
@@ -472,16 +472,16 @@ TEST_CASE("a verbatim override is a string whatever it looks like") {
 }
 
 TEST_CASE("the print says where each value comes from") {
-  const TrainConfig c = resolve_text("{\n\"train_batch_size\": 16,\n\"zero_optimization\": {\"overlap_comm\": true}}",
+  const TrainConfig c = resolve_text("{\n\"train_batch_size\": 16,\n\"zero_optimization\": {\"round_robin_gradients\": true}}",
                                      2, set_flags({"optimizer.params.lr=auto"}));
   CHECK(origin_of(c, "train_batch_size").origin == "ds.json:2");
   CHECK(origin_of(c, "train_batch_size").value == "16");
   CHECK(origin_of(c, "train_micro_batch_size_per_gpu").origin == "derived: train_batch_size / ranks");
   CHECK(origin_of(c, "optimizer.params.lr").origin == "auto: the preset's");
   CHECK(origin_of(c, "gradient_clipping").origin == "default");
-  CHECK(origin_of(c, "zero_optimization.overlap_comm").effect == "no effect here");
+  CHECK(origin_of(c, "zero_optimization.round_robin_gradients").effect == "no effect here");
   const std::string print = print_resolved(c);
-  CHECK(contains(print, "zero_optimization.overlap_comm"));
+  CHECK(contains(print, "zero_optimization.round_robin_gradients"));
   CHECK(contains(print, "ds.json:3 (no effect here)\n"));
   CHECK(contains(print, "auto: the preset's\n"));
 }

@@ -226,8 +226,6 @@ TEST_CASE("a key without effect warns once when it asks for something") {
       {R"({"zero_optimization": {"contiguous_gradients": false, "overlap_comm": true}})", ""},
       {R"({"zero_optimization": {"sub_group_size": 5}})", "the optimizer updates unit by unit here"},
       {R"({"zero_optimization": {"sub_group_size": 1e9}})", ""},
-      {R"({"zero_optimization": {"stage3_max_live_parameters": 7}})", "stage3_prefetch_bucket_size alone bounds"},
-      {R"({"zero_optimization": {"stage3_max_reuse_distance": 7}})", "released after its use here"},
       {R"({"zero_optimization": {"zero_quantized_weights": true}})", "ZeRO++ is not supported"},
       {R"({"zero_optimization": {"zero_hpz_partition_size": 8}})", "ZeRO++ is not supported"},
       {R"({"zero_optimization": {"mics_shard_size": 4}})", "MiCS is not supported"},

@@ -86,16 +86,14 @@ TEST_CASE("a pass limit below the longest row is refused with the least that wou
 
 TEST_CASE("offloaded states move to the host column, and nothing else does") {
   PlanCase plan_case = case_of(1, 1, 8);
-  plan_case.offload_optimizer = plan_case.offload_param = true;
+  plan_case.offload_optimizer = true;
   CHECK(split_offload(three_labels(), plan_case).host.peak_bytes == 0);  // the device's memory is the host's
   plan_case.can_offload = true;
-  const MemoryForecast both = split_offload(three_labels(), plan_case);
-  CHECK(both.device.peak_bytes == 30);
-  CHECK(both.host.peak_bytes == 70);
-  CHECK(both.device.at_peak.count("optimizer") == 0);
-  CHECK(both.host.at_peak.at("optimizer") == 60);
-  plan_case.offload_param = false;
-  CHECK(split_offload(three_labels(), plan_case).device.peak_bytes == 40);
+  const MemoryForecast split = split_offload(three_labels(), plan_case);
+  CHECK(split.device.peak_bytes == 40);
+  CHECK(split.host.peak_bytes == 60);
+  CHECK(split.device.at_peak.count("optimizer") == 0);
+  CHECK(split.host.at_peak.at("optimizer") == 60);
 }
 
 TEST_CASE("the table lists labels by size, with a host column only where something is there") {

@@ -62,7 +62,7 @@ TEST_CASE(
 
 TEST_CASE("a larger prefetch bucket takes more slots and gathers further ahead in the direction of travel") {
   StackOptions options = stage(3);
-  options.leases.prefetch_bucket_size = 1700;  // the two units below any of 1,000 elements
+  options.leases.prefetch_bucket_size = 2 * 1024;  // a unit of 1000 is padded to 1,024 on 2 ranks
   run_rank_threads(2, [&](Communicator& communicator) {
     RankStack rank(kUnits, options, communicator);
     set_numbered_weights(rank);
