@@ -17,6 +17,7 @@ namespace {
 
 EngineOptions checked(EngineOptions options) {
   require(options.stage >= 0 && options.stage <= 3, "engine: ZeRO stage {} is none of 0, 1, 2, 3", options.stage);
+  require(options.stage > 0 || !options.offload_optimizer.enabled, "engine: stage 0 has no shards to offload");
   for (const DType dtype : {options.dtype, options.grad_accum_dtype}) {
     require(is_floating(dtype) && dtype != DType::kF64, "engine: {} is no storage type of training", name_of(dtype));
   }
@@ -34,9 +35,11 @@ std::unique_ptr<ParamStore> make_param_store(const RankContext& context, const P
 }
 
 std::unique_ptr<GradientStore> make_gradient_store(const RankContext& context, const ParamTable& table,
-                                                   const EngineOptions& options) {
-  const GradientOptions gradients{options.grad_accum_dtype, options.reduce_bucket_size, options.averaging};
-  if (options.stage < 2) return make_full_gradient_store(context, gradients, options.stage == 0);
+                                                   const EngineOptions& options, const OffloadPlan& offload) {
+  const GradientOptions gradients{options.grad_accum_dtype, options.reduce_bucket_size, options.averaging,
+                                  options.overlap_comm, offload};
+  if (options.stage < 2 || options.local_gradient_accumulation)
+    return make_full_gradient_store(context, gradients, options.stage == 0);
   // The head writes its part of a tied table's gradient first, the embedding adds the rest after all blocks.
   const int held_unit = table.config().tie_word_embeddings ? table.embedding_unit() : -1;
   return make_sharded_gradient_store(context, gradients, held_unit);
@@ -71,9 +74,10 @@ class Engine::Impl {
         host_(device),
         layout_(table, communicator.size(), communicator.rank()),
         context_{device, ops, communicator, arena, host_, layout_, *communication_, *upload_, *download_},
+        offload_(plan_offload(layout_, options_.offload_optimizer)),
         params_(make_param_store(context_, table, options_)),
-        gradients_(make_gradient_store(context_, table, options_)),
-        optimizer_(context_, options_.dtype, *params_, options_.optimizer, decay_ranges(table)),
+        gradients_(make_gradient_store(context_, table, options_, offload_)),
+        optimizer_(context_, options_.dtype, *params_, options_.optimizer, decay_ranges(table), offload_),
         boundary_(context_, options_.schedule, options_.scaler, options_.gradient_clipping, *compute_),
         state_(initial_step_state(options_.scaler)),
         readback_(context_),
@@ -112,16 +116,7 @@ class Engine::Impl {
   }
 
   void read_state(int unit, int state, std::int64_t begin, std::span<float> out) {
-    const View values = state_view(unit, state);
-    const bool whole = values.numel() == layout_[unit].padded();
-    const std::int64_t first = (whole ? layout_.own_begin(unit) : 0) + begin;
-    require(begin >= 0 && begin + std::ssize(out) <= layout_[unit].valid(layout_.rank()),
-            "engine: values {} to {} of unit {} are not in rank {}'s shard", begin, begin + std::ssize(out), unit,
-            layout_.rank());
-    if (out.empty()) return;
-    context_.communicator.host_copy("copy_to_host", context_.device, values.slice(first, std::ssize(out)),
-                                    View::of<float>(out), *compute_);
-    compute_->synchronize();
+    io_.read_shard(unit, state_view(unit, state), begin, out, *compute_);
   }
 
   void load_states(const StateReader& read, const StepState& step_state) {
@@ -186,7 +181,7 @@ class Engine::Impl {
   }
 
   void gather_master(int unit, std::vector<float>& out, bool wanted) {
-    io_.gather(unit, optimizer_.master(unit), wanted, out, *compute_);
+    io_.gather(unit, optimizer_.master(unit), optimizer_.on_host(unit), wanted, out, *compute_);
   }
 
   void gather_weights(int unit, std::vector<float>& out) {
@@ -240,7 +235,7 @@ class Engine::Impl {
     // The reduction divides by the ranks, so that 16-bit gradients have the magnitude of the mean.
     const BackwardSeed seed{static_cast<double>(context_.ranks()) / divisor(step.loss_weight), boundary_.loss_scale()};
     const View loss = readback_.loss_sum();
-    gradients_->begin_step();
+    gradients_->begin_step(static_cast<int>(step.passes.size()));
     context_.ops.fill({loss, 0.0}, *compute_);
     for (const Pass& pass : step.passes) {
       params_->expect_another_pass(&pass != &step.passes.back());
@@ -269,6 +264,7 @@ class Engine::Impl {
   HostArena host_;
   Layout layout_;
   RankContext context_;
+  OffloadPlan offload_;
   std::unique_ptr<ParamStore> params_;
   std::unique_ptr<GradientStore> gradients_;
   ShardedOptimizer optimizer_;

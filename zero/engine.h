@@ -35,6 +35,7 @@
 #include "zero/communicator.h"
 #include "zero/gradient_averaging.h"
 #include "zero/lease_plan.h"
+#include "zero/offload.h"
 #include "zero/optimizer.h"
 #include "zero/step_observer.h"
 
@@ -48,6 +49,10 @@ struct EngineOptions {
   LossScalerConfig scaler;               ///< check_overflow: skip steps that are not finite; dynamic: fp16
   double gradient_clipping = 0.0;        ///< <= 0: off
   OptimizerOptions optimizer;
+  OptimizerOffload offload_optimizer;  ///< stages 1 to 3
+  /// Stages 2 and 3: the passes of a step add up in full-size buffers and ranks at the boundary, as at stages 0 and 1,
+  /// and with their bits: more memory, less communication.
+  bool local_gradient_accumulation = false;
   std::vector<ScheduleRow> schedule;  ///< row s - 1 for applied update s; the last row repeats
   TransformerOptions transformer;     ///< its dtype is set from `dtype`
   std::int64_t max_positions = 0;
@@ -76,8 +81,9 @@ struct StepResult {
 class Engine {
  public:
   /// Collective. Memory comes from `arena`: labels "weights", "gradients", "optimizer", "leases" (units gathered at
-  /// stage 3), "buckets" (gradients in flight), "staging", "step state". It is given back on destruction. All
-  /// references must outlive the engine. Throws Error for options that cannot be.
+  /// stage 3), "buckets" and "gradients in flight" (of units being reduced or on their way to the host), "staging",
+  /// "step state". It is given back on destruction. All references must outlive the engine. Throws Error for options
+  /// that cannot be.
   Engine(const ParamTable& table, const EngineOptions& options, Device& device, Ops& ops, Communicator& communicator,
          Arena& arena);
   ~Engine();

@@ -6,6 +6,7 @@
 // ranks every pass.
 //
 // Labels: "gradients" what lasts from pass to pass, "buckets" what is in flight. Padding elements are zero throughout.
+// Shards of offloaded units lie in host memory (zero/host_gradients.h).
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,9 @@
 
 #include "model/param_access.h"
 #include "zero/gradient_averaging.h"
+#include "zero/host_gradients.h"
 #include "zero/rank_context.h"
+#include "zero/shard_reducer.h"
 
 namespace llama_zero {
 
@@ -23,30 +26,10 @@ struct GradientOptions {
   DType dtype = DType::kF32;                    ///< in which gradients add up
   std::int64_t reduce_bucket_size = 500000000;  ///< elements
   GradientAveraging averaging;
-};
-
-/// Averages the ranks' gradients of a unit and leaves each rank its shard. Moves `bucket` elements at a time (all
-/// ranks' pieces together): a bucket smaller than a unit is piece j of every rank's shard, so who owns what never
-/// depends on it.
-class ShardReducer {
- public:
-  /// With one rank nothing is allocated. `reduce_bucket_size` in elements, at least one aligned piece a rank is taken.
-  ShardReducer(const RankContext& context, const GradientOptions& options);
-
-  /// Collective. shard (+)= average over ranks of their `whole` [padded]; `shard` may be this rank's part of `whole`.
-  /// One rank: nothing happens unless the shard lies elsewhere.
-  void reduce(int unit, ConstView whole, View shard, bool accumulate, Stream& stream);
-
- private:
-  void exchange(std::int64_t size, ConstView whole, std::int64_t begin, View received, Stream& stream);
-  void sum(View received, View shard, bool accumulate, Stream& stream);
-
-  const RankContext& context_;
-  AveragingFactors factors_;
-  bool round_sum_;
-  std::int64_t piece_ = 0;  ///< elements of every rank's shard that move at once
-  View outgoing_;           ///< wire dtype; absent when gradients travel as they are
-  View received_;
+  /// Reductions run on the communication stream while the backward goes on, from a second buffer at stages 2 and 3;
+  /// false: on the stream of the backward, which has one. No bit depends on it.
+  bool overlap = true;
+  OffloadPlan offload;  ///< units whose shards go to host memory; `on_host` may be empty: none
 };
 
 class GradientStore : public GradSink {
@@ -55,26 +38,38 @@ class GradientStore : public GradSink {
   using Hook = std::function<void(int unit, View gradient)>;
   void set_hook(Hook hook) { hook_ = std::move(hook); }
 
-  /// The passes that follow belong to a new step: gradients start from nothing.
-  void begin_step();
+  /// The `passes` that follow belong to a new step: gradients start from nothing.
+  void begin_step(int passes = 1);
   /// Collective. Ends the step's passes: `reduced` and `own_shard` hold for later work of `stream`. Throws Error when a
   /// unit was acquired and not committed, or got no gradient.
   virtual void finish(Stream& stream) = 0;
-  /// Averaged gradient of what this rank's optimizer updates: the whole padded unit at stage 0, else the own shard.
+  /// Averaged gradient of what this rank's optimizer updates: the whole padded unit at stage 0, else the own shard; in
+  /// host memory where the unit is offloaded, for a host that has waited for `finish`.
   virtual View reduced(int unit) = 0;
-  /// Averaged gradient of the own shard: what the norm is taken of, at every stage.
+  /// Averaged gradient of the own shard: what the norm is taken of, at every stage. In host memory as `reduced`.
   virtual View own_shard(int unit) = 0;
+
+  bool on_host(int unit) const { return host_ && host_->holds(unit); }
+  /// Where the squares of offloaded shards are; those of others are missing. Null when nothing is offloaded.
+  ShardSquares* squares() { return host_ ? &host_->squares() : nullptr; }
 
   UnitGradient acquire(int unit, Stream& stream) final;
   void commit(int unit, Stream& stream) final;
 
  protected:
-  explicit GradientStore(const RankContext& context);
+  /// Of the pass that a unit is in.
+  struct PassPlace {
+    bool first = true, last = true;
+  };
+
+  GradientStore(const RankContext& context, const GradientOptions& options);
+  virtual void begin(int /*passes*/) {}
   virtual UnitGradient open(int unit, bool first_pass, Stream& stream) = 0;
-  virtual void close(int unit, View gradient, bool first_pass, Stream& stream) = 0;
+  virtual void close(int unit, View gradient, PassPlace pass, Stream& stream) = 0;
   void require_complete() const;
 
   const RankContext& context_;
+  std::unique_ptr<HostGradients> host_;  ///< null when nothing is offloaded
 
  private:
   struct UnitProgress {
@@ -83,11 +78,13 @@ class GradientStore : public GradSink {
   };
 
   std::vector<UnitProgress> progress_;
+  int passes_ = 1;
   Hook hook_;
 };
 
-/// Stages 0 and 1: passes add up in full-size buffers, ranks at the boundary. `whole_result` (stage 0): every rank gets
-/// the whole averaged gradient, by an all-gather of the shards.
+/// Stages 0 and 1, and local accumulation: passes add up in full-size buffers, ranks at the boundary; with overlap from
+/// the last pass's commits on. `whole_result` (stage 0): every rank gets the whole averaged gradient, by an all-gather
+/// of the shards; nothing is offloaded then.
 std::unique_ptr<GradientStore> make_full_gradient_store(const RankContext& context, const GradientOptions& options,
                                                         bool whole_result);
 

@@ -40,19 +40,28 @@ void MasterIo::write(int unit, View target, const UnitReader& read, Stream& stre
   }
 }
 
-void MasterIo::gather(int unit, ConstView own, bool wanted, std::vector<float>& out, Stream& stream) {
+void MasterIo::gather(int unit, ConstView own, bool on_host, bool wanted, std::vector<float>& out, Stream& stream) {
   const UnitPartition& partition = context_.layout[unit];
+  out.clear();
   if (own.numel() == partition.padded()) {
-    if (wanted) read(unit, own, out, stream);
+    if (!wanted) return;
+    out.resize(static_cast<std::size_t>(partition.numel));
+    context_.device.copy(own.slice(0, partition.numel), View::of<float>(out), stream);
+    stream.synchronize();
     return;
   }
-  out.clear();
   if (wanted) out.resize(static_cast<std::size_t>(partition.numel));
   const std::int64_t piece = staging_.numel() / context_.ranks();
   for (std::int64_t begin = 0; begin < partition.shard; begin += piece) {
     const std::int64_t count = std::min(piece, partition.shard - begin);
     const View all = staging_.slice(0, count * context_.ranks());
-    context_.communicator.all_gather(own.slice(begin, count), all, stream);
+    ConstView send = own.slice(begin, count);
+    if (on_host) {
+      const View staged = all.slice(context_.rank() * count, count);
+      context_.device.copy(send, staged, stream);
+      send = staged;
+    }
+    context_.communicator.all_gather(send, all, stream);
     for (int rank = 0; rank < context_.ranks() && wanted; ++rank) {
       const std::int64_t valid = std::clamp<std::int64_t>(partition.valid(rank) - begin, 0, count);
       const std::int64_t to = partition.begin(rank) + begin;
@@ -61,6 +70,19 @@ void MasterIo::gather(int unit, ConstView own, bool wanted, std::vector<float>& 
     }
     stream.synchronize();
   }
+}
+
+void MasterIo::read_shard(int unit, ConstView own, std::int64_t begin, std::span<float> out, Stream& stream) {
+  const UnitPartition& partition = context_.layout[unit];
+  const bool whole = own.numel() == partition.padded();
+  const std::int64_t first = (whole ? context_.layout.own_begin(unit) : 0) + begin;
+  require(begin >= 0 && begin + std::ssize(out) <= partition.valid(context_.rank()),
+          "engine: values {} to {} of unit {} are not in rank {}'s shard", begin, begin + std::ssize(out), unit,
+          context_.rank());
+  if (out.empty()) return;
+  context_.communicator.host_copy("copy_to_host", context_.device, own.slice(first, std::ssize(out)),
+                                  View::of<float>(out), stream);
+  stream.synchronize();
 }
 
 void MasterIo::read(int unit, ConstView values, std::vector<float>& out, Stream& stream) {

@@ -135,6 +135,7 @@ EngineOptions engine_options(const RunOptions& run) {
   options.prefetch_bucket_size = 1;
   options.max_reuse_distance = 0;
   options.reduce_bucket_size = 20000;
+  if (run.change) run.change(options);
   return options;
 }
 
@@ -181,6 +182,7 @@ std::vector<RankRecord> train(const RunOptions& run) {
       rank.engine.gather_master(unit, record.masters.emplace_back());
     }
     record.memory = rank.arena.report();
+    record.host = rank.engine.host_memory();
     record.plan = rank.plan;
     record.gathered_peak = rank.engine.gathered_elements_peak();
   });

@@ -36,6 +36,8 @@ struct RunOptions {
   LossScalerConfig scaler;
   OptimizerOptions optimizer{.kind = OptimizerKind::kAdamW, .eps = 1e-8, .weight_decay = 0.1};
   std::vector<ScheduleRow> schedule;  ///< empty: a warm-up and decay with betas 0.9, 0.95
+  /// What else engine_options sets.
+  std::function<void(EngineOptions&)> change;
   /// Set for one rank (default: none): what its gradient hook does.
   int hooked_rank = -1;
   Engine::GradientHook hook;
@@ -47,7 +49,7 @@ struct RankRecord {
   std::vector<StepState> states;
   std::vector<std::vector<float>> weights;  ///< by unit, as the model sees them after the last step
   std::vector<std::vector<float>> masters;  ///< by unit
-  MemoryReport memory;
+  MemoryReport memory, host;
   MemoryPlan plan;
   std::int64_t gathered_peak = 0;
 };

@@ -25,6 +25,8 @@ struct StackOptions {
   std::vector<ScheduleRow> schedule{ScheduleRow{}};
   OptimizerOptions optimizer{.kind = OptimizerKind::kAdamW, .eps = 1e-8, .weight_decay = 0.1};
   std::vector<std::vector<DecayRange>> decay_ranges;  ///< by unit, for exempt_norms_and_embeddings
+  bool overlap = true;
+  OptimizerOffload optimizer_offload;
 };
 
 inline float load_element(ConstView view, std::int64_t i) {
@@ -71,9 +73,10 @@ class RankStack {
         host(*device),
         layout(units, communicator.size(), communicator.rank()),
         context{*device, *ops, communicator, arena, host, layout, *communication, *upload, *download},
+        offload_plan(plan_offload(layout, options.optimizer_offload)),
         params(make_params(options)),
         gradients(make_gradients(options)),
-        optimizer(context, options.dtype, *params, options.optimizer, options.decay_ranges),
+        optimizer(context, options.dtype, *params, options.optimizer, options.decay_ranges, offload_plan),
         boundary(context, options.schedule, options.scaler, options.clip, *stream) {}
 
   std::unique_ptr<Device> device;
@@ -83,6 +86,7 @@ class RankStack {
   HostArena host;
   Layout layout;
   RankContext context;
+  OffloadPlan offload_plan;
   std::unique_ptr<ParamStore> params;
   std::unique_ptr<GradientStore> gradients;
   ShardedOptimizer optimizer;
@@ -97,7 +101,8 @@ class RankStack {
                                               options.offload);
   }
   std::unique_ptr<GradientStore> make_gradients(const StackOptions& options) {
-    const GradientOptions gradient_options{options.grad_dtype, options.reduce_bucket_size, options.averaging};
+    const GradientOptions gradient_options{options.grad_dtype, options.reduce_bucket_size, options.averaging,
+                                           options.overlap, offload_plan};
     if (options.stage < 2) return make_full_gradient_store(context, gradient_options, options.stage == 0);
     return make_sharded_gradient_store(context, gradient_options, 0);
   }

@@ -50,7 +50,7 @@ void write_gradients(RankStack& rank, int step, int pass) {
 }
 
 void run_step(RankStack& rank, int step, int passes) {
-  rank.gradients->begin_step();
+  rank.gradients->begin_step(passes);
   for (int pass = 0; pass < passes; ++pass) write_gradients(rank, step, pass);
   rank.gradients->finish(*rank.stream);
   rank.boundary.advance(*rank.gradients, *rank.stream);
