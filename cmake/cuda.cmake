@@ -99,7 +99,7 @@ llama_zero_tests(gpu_dist gpu_dist lz_zero_cuda)
 add_test(NAME gpu_dist_ranks COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} 3 $<TARGET_FILE:gpu_dist_tests>)
 
 # Where the toolkit's libraries are, for those that are opened by name.
-foreach(target llama_zero kernel_bench step_bench attention_bench gpu_tests gpu_dist_tests program_tests unit_launcher_tests)
+foreach(target llama_zero kernel_bench step_bench comm_bench train_bench attention_bench gpu_tests gpu_dist_tests program_tests unit_launcher_tests)
   if(TARGET ${target})
     set_property(TARGET ${target} APPEND PROPERTY BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
   endif()

@@ -11,18 +11,17 @@
 #include <optional>
 
 #include "core/cuda/cuda_device.h"
-#include "core/rng.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/tune.h"
 #include "model/config.h"
 #include "zero/bench/limit.h"
+#include "zero/bench/random_model.h"
 #include "zero/engine.h"
 
 namespace llama_zero::bench {
 namespace {
 
 constexpr double kPeakFlops = 989e12;  // dense fp16 of an H100 or H200 by NVIDIA's data sheet
-constexpr std::int64_t kBlock = std::int64_t{1} << 20;
 
 struct Options {
   std::string shape = "125m";
@@ -42,50 +41,6 @@ CudaAttention attention_of(const std::string& name) {
 
 /// What the limit is measured with: cuDNN where it can be used.
 CudaAttention best_attention() { return cudnn_status().usable ? CudaAttention::kCudnn : CudaAttention::kAuto; }
-
-std::vector<Pass> random_passes(const Options& options, const LlamaConfig& config) {
-  const std::int64_t tokens = options.sequence * options.micro_batch;
-  const CounterRng rng(7, 7);
-  std::vector<Pass> passes(static_cast<std::size_t>(std::max<std::int64_t>(1, options.tokens_per_step / tokens)));
-  std::uint64_t next = 0;
-  for (Pass& pass : passes) {
-    pass.cu_seqlens.push_back(0);
-    for (std::int64_t i = 0; i < tokens; ++i) {
-      const std::int64_t position = i % options.sequence;
-      pass.tokens.push_back(static_cast<std::int32_t>(rng.uniform(next++) * static_cast<double>(config.vocab_size)));
-      pass.positions.push_back(static_cast<std::int32_t>(position));
-      if (position > 0) pass.targets.push_back(pass.tokens.back());
-      if (position + 1 < options.sequence) continue;
-      pass.targets.push_back(kIgnoreTarget);
-      pass.cu_seqlens.push_back(static_cast<std::int32_t>(i + 1));
-    }
-    pass.attended_tokens = tokens;
-    pass.longest = options.sequence;
-    pass.loss_tokens = tokens - options.micro_batch;
-    pass.rows = options.micro_batch;
-  }
-  return passes;
-}
-
-/// Weights of the right size in no time: norms are one, the rest repeats a block of normal numbers.
-Engine::UnitReader fast_weights(const ParamTable& table) {
-  std::vector<float> block(kBlock);
-  const CounterRng rng(1, 1);
-  for (std::size_t i = 0; i < block.size(); ++i) block[i] = static_cast<float>(0.02 * rng.normal(i));
-  return [&table, block = std::move(block)](int unit, std::int64_t begin, std::span<float> out) {
-    const auto end = begin + static_cast<std::int64_t>(out.size());
-    for (std::int64_t i = begin; i < end; ++i) {
-      out[static_cast<std::size_t>(i - begin)] = block[static_cast<std::size_t>((i + 7919 * unit) % kBlock)];
-    }
-    for (const int index : table.units()[static_cast<std::size_t>(unit)].params) {
-      const Param& param = table.params()[static_cast<std::size_t>(index)];
-      if (param.init != InitRule::kOnes) continue;
-      const std::int64_t from = std::max(begin, param.offset);
-      const std::int64_t to = std::min(end, param.offset + param.numel());
-      for (std::int64_t i = from; i < to; ++i) out[static_cast<std::size_t>(i - begin)] = 1.0F;
-    }
-  };
-}
 
 EngineOptions engine_options(const Options& options) {
   EngineOptions engine;
@@ -175,7 +130,9 @@ Result measure(const Options& options) {
   LlamaConfig config = preset_config(options.shape);
   config.max_position_embeddings = std::max(config.max_position_embeddings, options.sequence);
   const ParamTable table(config);
-  const std::vector<Pass> passes = random_passes(options, config);
+  const std::int64_t pass_tokens = options.sequence * options.micro_batch;
+  const std::vector<Pass> passes = random_passes(std::max<std::int64_t>(1, options.tokens_per_step / pass_tokens),
+                                                 options.micro_batch, options.sequence, config.vocab_size, 7);
   const EngineOptions engine_opts = engine_options(options);
   CudaGemmAlgorithms tuned;
   if (options.tune) tuned = tuned_products(*device, passes, table, engine_opts);
@@ -193,8 +150,7 @@ Result measure(const Options& options) {
   result.library = cudnn_status().usable ? cudnn_status().text : "flash attention (" + cudnn_status().text + ")";
   result.parameters = table.total_numel();
   result.tokens = passes.front().tokens_count() * static_cast<std::int64_t>(passes.size());
-  result.flops_per_token = 6.0 * static_cast<double>(table.total_numel() - config.vocab_size * config.hidden_size) +
-                           6.0 * static_cast<double>(config.num_hidden_layers * config.hidden_size * options.sequence);
+  result.flops_per_token = flops_per_token(table, options.sequence);
 
   const std::size_t planned_passes = std::min<std::size_t>(2, passes.size());
   const MemoryPlan plan = plan_memory(table, engine_opts, *own, 0, 1, {passes.data(), planned_passes});

@@ -18,8 +18,11 @@ NcclApi load() {
     api.missing = fmt::format("{} is not on this machine's library path", kLibrary);
     return api;
   }
-  const auto find = [&](auto& function, const char* name) {
+  const auto find_if_there = [&](auto& function, const char* name) {
     function = reinterpret_cast<std::decay_t<decltype(function)>>(::dlsym(library, name));
+  };
+  const auto find = [&](auto& function, const char* name) {
+    find_if_there(function, name);
     if (function == nullptr && api.missing.empty()) api.missing = fmt::format("{} is too old: no {}", kLibrary, name);
   };
   find(api.GetVersion, "ncclGetVersion");
@@ -37,6 +40,9 @@ NcclApi load() {
   find(api.Broadcast, "ncclBroadcast");
   find(api.Send, "ncclSend");
   find(api.Recv, "ncclRecv");
+  find_if_there(api.ReduceScatter, "ncclReduceScatter");
+  find_if_there(api.CommRegister, "ncclCommRegister");
+  find_if_there(api.CommDeregister, "ncclCommDeregister");
   return api;
 }
 
@@ -45,12 +51,10 @@ const char* advice(ncclResult_t result) {
     case ncclInvalidUsage:
     case ncclInvalidArgument:
       return "two ranks may have been given the same GPU (\"Duplicate GPU detected\"): start no more ranks a host than "
-             "it "
-             "has GPUs, or set llama_zero.communicator to \"mpi\"; NCCL_DEBUG=WARN says more";
+             "it has GPUs, or set llama_zero.communicator to \"mpi\"; NCCL_DEBUG=WARN says more";
     case ncclSystemError:
       return "a system call failed: in a container give it more shared memory (docker --shm-size=1g or --ipc=host), "
-             "and "
-             "name the network interface with NCCL_SOCKET_IFNAME (see `ip link`); NCCL_DEBUG=INFO says which call";
+             "and name the network interface with NCCL_SOCKET_IFNAME (see `ip link`); NCCL_DEBUG=INFO says which call";
     case ncclRemoteError:
       return "another rank failed or lost its connection: see its message first; NCCL_DEBUG=INFO says more";
     case ncclUnhandledCudaError:

@@ -24,6 +24,10 @@ struct NcclApi {
   decltype(&ncclBroadcast) Broadcast = nullptr;
   decltype(&ncclSend) Send = nullptr;
   decltype(&ncclRecv) Recv = nullptr;
+  // For measurements alone: null where the library is too old.
+  decltype(&ncclReduceScatter) ReduceScatter = nullptr;
+  decltype(&ncclCommRegister) CommRegister = nullptr;
+  decltype(&ncclCommDeregister) CommDeregister = nullptr;
   std::string missing;  ///< empty, or why NCCL cannot be used
 };
 

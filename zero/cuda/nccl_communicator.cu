@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <span>
+#include <vector>
 
 #include "zero/cuda/nccl_watch.h"
 
@@ -36,6 +37,19 @@ Invitation invite(Communicator& bootstrap) {
   return invitation;
 }
 
+ncclDataType_t nccl_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+      return ncclFloat16;
+    case DType::kBF16:
+      return ncclBfloat16;
+    case DType::kF32:
+      return ncclFloat32;
+    default:
+      fail("NCCL: {} is not summed", name_of(dtype));
+  }
+}
+
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(std::unique_ptr<Communicator> bootstrap, Device& device, double timeout_seconds)
@@ -53,6 +67,34 @@ class NcclCommunicator final : public Communicator {
     watch_ = std::make_unique<NcclWatch>(gpu_, comm, timeout_seconds);
     const std::scoped_lock lock(watch_->mutex());
     watch_->settle(result, fmt::format("rank {}: start of NCCL", rank()));
+  }
+  ~NcclCommunicator() override {
+    const std::scoped_lock lock(watch_->mutex());
+    for (void* handle : registered_) {
+      if (watch_->comm() != nullptr) api_.CommDeregister(watch_->comm(), handle);
+    }
+  }
+  NcclCommunicator(const NcclCommunicator&) = delete;
+  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
+
+  /// NCCL's own sum, for comparison: its order depends on the algorithm that NCCL chooses.
+  void reduce_scatter(ConstView send, View recv, Stream& stream) {
+    require(api_.ReduceScatter != nullptr, "NCCL: no ncclReduceScatter");
+    require(send.numel() == recv.numel() * size() && send.dtype() == recv.dtype(), "reduce_scatter: counts differ");
+    run("reduce_scatter", stream, [&](ncclComm_t comm, cudaStream_t on) {
+      return api_.ReduceScatter(send.raw(), recv.raw(), static_cast<std::size_t>(recv.numel()), nccl_type(send.dtype()),
+                                ncclSum, comm, on);
+    });
+  }
+
+  void register_memory(View memory) {
+    require(api_.CommRegister != nullptr && api_.CommDeregister != nullptr, "NCCL: too old to register memory");
+    const std::scoped_lock lock(watch_->mutex());
+    watch_->require_healthy();
+    void* handle = nullptr;
+    const ncclResult_t result = api_.CommRegister(watch_->comm(), memory.raw(), memory.bytes(), &handle);
+    watch_->settle(result, fmt::format("rank {}: registration of memory", rank()));
+    registered_.push_back(handle);
   }
 
   int rank() const override { return bootstrap_->rank(); }
@@ -133,9 +175,10 @@ class NcclCommunicator final : public Communicator {
     {
       const std::scoped_lock lock(watch_->mutex());
       watch_->require_healthy();
-      std::string place = where(operation);
+      const std::string place = where(operation);
+      watch_->start(on, place);
       watch_->settle(call(watch_->comm(), on), place);
-      watch_->watch(on, std::move(place));
+      watch_->finish(on);
     }
     after_->record(*stream_);
     after_->wait(stream);
@@ -147,7 +190,14 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Event> before_, after_;
   std::unique_ptr<NcclWatch> watch_;
+  std::vector<void*> registered_;
 };
+
+NcclCommunicator& nccl_of(Communicator& communicator) {
+  auto* nccl = dynamic_cast<NcclCommunicator*>(&communicator);
+  require(nccl != nullptr, "{} is not NCCL", communicator.description());
+  return *nccl;
+}
 
 }  // namespace
 
@@ -160,6 +210,12 @@ std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicato
   return std::make_unique<NcclCommunicator>(std::move(bootstrap), device, timeout_seconds);
 }
 
+void nccl_reduce_scatter(Communicator& communicator, ConstView send, View recv, Stream& stream) {
+  nccl_of(communicator).reduce_scatter(send, recv, stream);
+}
+
+void nccl_register(Communicator& communicator, View memory) { nccl_of(communicator).register_memory(memory); }
+
 }  // namespace llama_zero
 
 #else
@@ -171,6 +227,12 @@ std::string why_no_nccl() { return "this program was built without NCCL (nccl.h 
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator>, Device&, double) {
   fail("NCCL cannot be used: {}", why_no_nccl());
 }
+
+void nccl_reduce_scatter(Communicator& communicator, ConstView, View, Stream&) {
+  fail("{} is not NCCL", communicator.description());
+}
+
+void nccl_register(Communicator& communicator, View) { fail("{} is not NCCL", communicator.description()); }
 
 }  // namespace llama_zero
 

@@ -16,9 +16,20 @@ std::string why_no_nccl();
 /// NCCL cannot start within `timeout_seconds`.
 ///
 /// The collectives of the communicator run in the order they were called, whatever streams they were given. A thread
-/// watches them: an error of NCCL, or a collective that the GPU does not finish within `timeout_seconds`, aborts NCCL,
-/// so that no stream hangs, and the next call of the communicator throws Error with rank, step and collective.
+/// watches them: an error of NCCL, or a collective that the GPU has begun and does not finish within `timeout_seconds`,
+/// aborts NCCL, so that no stream hangs, and the next call of the communicator throws Error with rank, step and
+/// collective. One communicator for each group of ranks; where a rank is in several (mesh axes), all its ranks must
+/// call their collectives in one order, since a collective holds multiprocessors while it waits.
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> bootstrap, Device& device,
                                                      double timeout_seconds);
+
+// For measurements; both throw Error when `communicator` is not NCCL.
+
+/// NCCL's own ncclReduceScatter with ncclSum: recv = the sum over ranks of piece `rank` of send, in an order, with
+/// roundings, of NCCL's choice. The product adds with reduce_pieces instead.
+void nccl_reduce_scatter(Communicator& communicator, ConstView send, View recv, Stream& stream);
+/// Collective: registers a whole allocation with NCCL (ncclCommRegister), so that GPUs that reach one another's memory
+/// may exchange without copies through NCCL's buffers. It must outlive the communicator.
+void nccl_register(Communicator& communicator, View memory);
 
 }  // namespace llama_zero

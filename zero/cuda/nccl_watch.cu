@@ -9,6 +9,17 @@ using namespace std::chrono_literals;
 
 constexpr auto kLookEvery = 100ms;
 constexpr auto kSettlePoll = 200us;
+constexpr auto kSettleSpin = 1ms;
+
+// A communicator that never blocks gives every group to a thread of NCCL's, which is done within tens of microseconds
+// once the connections stand: sleeping first would make each collective cost the host a quarter of a millisecond.
+void pause(std::chrono::steady_clock::time_point begun) {
+  if (std::chrono::steady_clock::now() - begun < kSettleSpin) {
+    std::this_thread::yield();
+  } else {
+    std::this_thread::sleep_for(kSettlePoll);
+  }
+}
 
 }  // namespace
 
@@ -36,7 +47,10 @@ NcclWatch::~NcclWatch() {
       api.CommAbort(comm_);
     }
   }
-  for (const Running& entry : running_) cudaEventDestroy(entry.end);
+  for (const Running& entry : running_) {
+    cudaEventDestroy(entry.begin);
+    cudaEventDestroy(entry.end);
+  }
   for (cudaEvent_t event : spare_) cudaEventDestroy(event);
 }
 
@@ -45,14 +59,15 @@ void NcclWatch::require_healthy() const {
 }
 
 void NcclWatch::settle(ncclResult_t result, const std::string& where) {
-  const auto deadline = Clock::now() + timeout_;
+  const auto begun = Clock::now();
+  const auto deadline = begun + timeout_;
   while (result == ncclInProgress) {
     if (Clock::now() > deadline) {
       give_up(fmt::format("{}: NCCL was not ready after {:g} s (a rank may have died or stalled)", where,
                           timeout_.count()));
       break;
     }
-    std::this_thread::sleep_for(kSettlePoll);
+    pause(begun);
     ncclResult_t state = ncclSuccess;
     const ncclResult_t asked = nccl_api().CommGetAsyncError(comm_, &state);
     result = asked == ncclSuccess ? state : asked;
@@ -62,12 +77,16 @@ void NcclWatch::settle(ncclResult_t result, const std::string& where) {
   require_healthy();
 }
 
-void NcclWatch::watch(cudaStream_t stream, std::string where) {
+void NcclWatch::start(cudaStream_t stream, std::string where) {
   retire_finished();
-  Running entry{take_event(), Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout_), std::move(where)};
-  const cudaError_t error = cudaEventRecord(entry.end, stream);
-  running_.push_back(std::move(entry));
-  check_cuda(error, "cudaEventRecord");
+  cudaEvent_t begin = take_event();
+  Running& entry = running_.emplace_back(Running{begin, take_event(), std::move(where)});
+  LLAMA_ZERO_CUDA(cudaEventRecord(entry.begin, stream));
+}
+
+void NcclWatch::finish(cudaStream_t stream) {
+  running_.back().given = true;
+  LLAMA_ZERO_CUDA(cudaEventRecord(running_.back().end, stream));
   changed_.notify_all();
 }
 
@@ -94,7 +113,7 @@ void NcclWatch::look() {
     return;
   }
   retire_finished();
-  if (!running_.empty() && Clock::now() > running_.front().deadline) {
+  if (!running_.empty() && overdue(running_.front())) {
     give_up(fmt::format("{} did not finish in {:g} s (a rank may have died or stalled)", running_.front().where,
                         timeout_.count()));
   }
@@ -102,10 +121,20 @@ void NcclWatch::look() {
 
 // A lost GPU is reported by whoever waits for it; here it only ends the watching of the collective.
 void NcclWatch::retire_finished() {
-  while (!running_.empty() && cudaEventQuery(running_.front().end) != cudaErrorNotReady) {
+  while (!running_.empty() && running_.front().given && cudaEventQuery(running_.front().end) != cudaErrorNotReady) {
+    spare_.push_back(running_.front().begin);
     spare_.push_back(running_.front().end);
     running_.pop_front();
   }
+}
+
+// The collectives run one after another, so only the first can have begun.
+bool NcclWatch::overdue(Running& entry) const {
+  if (!entry.deadline) {
+    if (cudaEventQuery(entry.begin) == cudaErrorNotReady) return false;
+    entry.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout_);
+  }
+  return Clock::now() > *entry.deadline;
 }
 
 // Kernels of NCCL that wait for a lost rank end when the communicator is aborted.

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,20 +34,25 @@ class NcclWatch {
   /// With the mutex held: waits until NCCL has taken the call that gave `result`; throws Error naming `where` when it
   /// did not.
   void settle(ncclResult_t result, const std::string& where);
-  /// With the mutex held: the work given to `stream` so far belongs to `where`.
-  void watch(cudaStream_t stream, std::string where);
+  /// With the mutex held: what `stream` is given from now on, until finish(), is the collective `where`. Its time
+  /// counts from when the stream gets there: the host gives work long before.
+  void start(cudaStream_t stream, std::string where);
+  /// With the mutex held: it has been given.
+  void finish(cudaStream_t stream);
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Running {
-    cudaEvent_t end = nullptr;
-    Clock::time_point deadline;
+    cudaEvent_t begin = nullptr, end = nullptr;
     std::string where;
+    bool given = false;                                        ///< `end` has been recorded
+    std::optional<Clock::time_point> deadline = std::nullopt;  ///< set when the stream was seen to have reached `begin`
   };
 
   void loop();
   void look();
   void retire_finished();
+  bool overdue(Running& entry) const;
   void give_up(std::string reason);
   cudaEvent_t take_event();
 
