@@ -27,10 +27,20 @@ Json account_json(const std::map<std::string_view, AccountEntry>& entries) {
   return json;
 }
 
+Json transfer_json(const ModelTransfer& transfer) {
+  return {{"bytes", transfer.bytes},
+          {"seconds", transfer.seconds},
+          {"anonymous_bytes", transfer.highest.anonymous},
+          {"shared_bytes", transfer.highest.shared},
+          {"pinned_bytes", transfer.highest.pinned},
+          {"arena_bytes", transfer.arena_bytes}};
+}
+
 }  // namespace
 
 std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                        const MemoryReport& measured, const std::string& device, int ranks) {
+                        const MemoryReport& measured, const ModelTransfers& transfers, const std::string& device,
+                        int ranks) {
   Json json;
   json["model"] = setup.model.name;
   json["parameters"] = setup.table->total_numel();
@@ -46,6 +56,8 @@ std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std:
   json["eval_loss"] = eval_loss ? finite_or_null(*eval_loss) : Json(nullptr);
   json["communication"] = account_json(totals.account.collectives);
   json["host_copies"] = account_json(totals.account.copies);
+  json["import"] = transfers.imported ? transfer_json(*transfers.imported) : Json(nullptr);
+  json["export"] = transfer_json(transfers.exported);
   json["memory"] = {{"planned", memory_json(with_workspace(setup.plan))}, {"measured", memory_json(measured)}};
   return json.dump(2) + "\n";
 }

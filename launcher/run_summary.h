@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/arena.h"
+#include "launcher/model_transfer.h"
 #include "launcher/train_loop.h"
 #include "launcher/train_setup.h"
 
@@ -11,9 +12,12 @@ namespace llama_zero {
 
 /// The object, indented: model, parameters, device, ranks, steps, skipped, tokens, samples, seconds, first_loss,
 /// last_loss, eval_loss (null: none), "communication" and "host_copies": calls, bytes, ms and wait_ms of rank 0's steps
-/// by kind (launcher/account.h), and "memory": planned and measured, each with peak_bytes and the bytes at the peak by
+/// by kind (launcher/account.h), "import" (null: nothing was imported) and "export": bytes, seconds and the highest
+/// anonymous_bytes, shared_bytes and pinned_bytes of a rank meanwhile, arena_bytes of these
+/// (launcher/model_transfer.h), and "memory": planned and measured, each with peak_bytes and the bytes at the peak by
 /// label, of one rank. Losses that are not finite become null.
 std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                        const MemoryReport& measured, const std::string& device, int ranks);
+                        const MemoryReport& measured, const ModelTransfers& transfers, const std::string& device,
+                        int ranks);
 
 }  // namespace llama_zero

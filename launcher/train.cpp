@@ -11,6 +11,7 @@
 #include "launcher/checkpoint_saver.h"
 #include "launcher/comm_fault.h"
 #include "launcher/driver_memory.h"
+#include "launcher/model_transfer.h"
 #include "launcher/monitor/run_monitor.h"
 #include "launcher/plan_case.h"
 #include "launcher/preflight.h"
@@ -72,19 +73,31 @@ void give_workspace(Ops& ops, std::size_t bytes, Arena& arena) {
   if (bytes > 0) ops.set_workspace(arena.allocate("workspace", DType::kU8, static_cast<std::int64_t>(bytes)));
 }
 
-void set_weights(const TrainSetup& setup, std::optional<ResumePoint>& resumed, Engine& engine, const HostGroup& group) {
+std::int64_t host_bytes(const Arena& arena) {
+  const bool on_host = arena.device().type() == DeviceType::kCpu;
+  return on_host ? static_cast<std::int64_t>(arena.report().current_bytes) : 0;
+}
+
+/// How the model was imported, if it was.
+std::optional<ModelTransfer> set_weights(const TrainSetup& setup, std::optional<ResumePoint>& resumed, Engine& engine,
+                                         const Arena& arena, const HostGroup& group) {
   if (resumed) {
     restore_engine(*resumed, engine, group);
     resumed->reader.reset();
-    return;
+    return std::nullopt;
   }
   if (!setup.model.imported) {
     engine.initialise(setup.config.run.seed);
-    return;
+    return std::nullopt;
   }
+  TransferMeter meter;
   std::optional<HfFolder> folder;
   group.together([&] { folder.emplace(setup.model.folder); });
-  engine.load_weights([&](int unit, std::int64_t begin, std::span<float> out) { folder->read(unit, begin, out); });
+  engine.load_weights(
+      meter.watch([&](int unit, std::int64_t begin, std::span<float> out) { folder->read(unit, begin, out); }));
+  const ModelTransfer transfer = meter.finish(folder->weight_bytes(), host_bytes(arena), group);
+  log::info("{:<10}{}; {}", "import", describe_rate(transfer), describe_memory(transfer));
+  return transfer;
 }
 
 void apply_log_level(const std::string& level, const Runtime& runtime) {
@@ -113,17 +126,18 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   Arena arena(runtime.device(), with_workspace(setup.plan).peak_bytes, runtime.device().description(), arena_options());
   give_workspace(runtime.ops(), setup.plan.workspace_bytes, arena);
   Engine engine(*setup.table, setup.engine, runtime.device(), runtime.ops(), runtime.communicator(), arena);
-  set_weights(setup, resumed, engine, group);
+  ModelTransfers transfers;
+  transfers.imported = set_weights(setup, resumed, engine, arena, group);
   CheckpointSaver saver(setup, engine, runtime, folder, setup.config.run.keep, tune_table);
   const TrainTotals totals = run_training(setup, engine, arena, runtime, folder, signal, *monitor, saver, start);
   if (totals.stop_signal != 0) return end_stopped(totals, folder, invocation, runtime.ranks());
   const std::optional<double> eval_loss = evaluate_at_end(setup, engine);
   const MemoryReport measured = arena.report();
-  export_final_model(setup, engine, runtime, folder);
-  print_summary(setup, totals, eval_loss, measured, folder);
+  transfers.exported = export_final_model(setup, engine, runtime, folder);
+  print_summary(setup, totals, eval_loss, measured, folder, transfers.exported);
   if (runtime.rank() == 0) {
-    write_text_file(folder.summary(),
-                    run_summary(setup, totals, eval_loss, measured, runtime.describe_device(), runtime.ranks()));
+    write_text_file(folder.summary(), run_summary(setup, totals, eval_loss, measured, transfers,
+                                                  runtime.describe_device(), runtime.ranks()));
   }
   print_driver_memory(setup.plan, runtime);
   if (!totals.failure.empty()) throw AgreedError(totals.failure);

@@ -68,7 +68,9 @@ DType export_dtype_of(const TrainConfig& config) {
   return config.dtype;
 }
 
-void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder) {
+ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime,
+                                 const RunFolder& folder) {
+  TransferMeter meter;
   if (runtime.rank() == 0) {
     HfModelInfo info = setup.model.config.info;
     info.torch_dtype = export_dtype_of(setup.config);
@@ -77,16 +79,22 @@ void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& 
     options.source = setup.model.folder;
     write_hf_folder(
         folder.final_model(), *setup.table, info, setup.tokenizer->path(),
-        [&](int unit, std::vector<float>& out) { engine.gather_master(unit, out); }, options);
+        [&](int unit, std::vector<float>& out) {
+          engine.gather_master(unit, out);
+          meter.sample();
+        },
+        options);
   } else {
     std::vector<float> unit_values;
     for (int unit = 0; unit < setup.table->unit_count(); ++unit) engine.gather_master(unit, unit_values, false);
   }
-  runtime.group().barrier();
+  const std::size_t bytes =
+      static_cast<std::size_t>(setup.table->total_numel()) * size_of(export_dtype_of(setup.config));
+  return meter.finish(static_cast<std::int64_t>(bytes), 0, runtime.group());
 }
 
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                   const MemoryReport& measured, const RunFolder& folder) {
+                   const MemoryReport& measured, const RunFolder& folder, const ModelTransfer& exported) {
   const double all_tokens = static_cast<double>(totals.tokens + totals.padded_tokens);
   log::info("done      {} in {}", describe_end(setup, totals), format_duration(totals.seconds));
   if (totals.steps > 0) {
@@ -101,7 +109,7 @@ void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::opti
   }
   if (eval_loss) log::info("eval loss {:.4f} ({} rows)", *eval_loss, format_count(setup.eval_data->tokens.rows()));
   print_memory(with_workspace(setup.plan), measured);
-  log::info("model     {}", folder.final_model().string());
+  log::info("model     {}, {}", folder.final_model().string(), describe_rate(exported));
 }
 
 }  // namespace llama_zero

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/arena.h"
+#include "launcher/model_transfer.h"
 #include "launcher/run_folder.h"
 #include "launcher/runtime.h"
 #include "launcher/train_loop.h"
@@ -20,10 +21,12 @@ DType export_dtype_of(const TrainConfig& config);
 
 /// Collective. Writes the fp32 masters, rounded to llama_zero.export_dtype, to folder.final_model() as a Hugging Face
 /// folder in files of at most llama_zero.max_shard_size, gathering one unit at a time on rank 0.
-void export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime, const RunFolder& folder);
+ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const Runtime& runtime,
+                                 const RunFolder& folder);
 
-/// Logs steps, time, speed, losses, padding, the account of communication and the memory by label, planned and measured. Rank 0 only.
+/// Logs steps, time, speed, losses, padding, the account of communication and the memory by label, planned and
+/// measured. Rank 0 only.
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                   const MemoryReport& measured, const RunFolder& folder);
+                   const MemoryReport& measured, const RunFolder& folder, const ModelTransfer& exported);
 
 }  // namespace llama_zero

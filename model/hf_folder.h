@@ -45,6 +45,8 @@ class HfFolder {
   const HfConfig& config() const { return config_; }
   const ParamTable& table() const { return table_; }
   const fs::path& path() const { return folder_; }
+  /// Of all weight files.
+  std::int64_t weight_bytes() const;
 
   /// fp32 elements [begin, begin + out.size()) of a unit in ParamTable's layout: Q, K, V and gate, up are put together.
   /// Any range, so that a rank reads its shard alone. May be called from several threads.

@@ -136,6 +136,14 @@ const SafetensorsFile& HfFolder::file_of(const std::string& tensor) const {
   return files_[found->second];
 }
 
+std::int64_t HfFolder::weight_bytes() const {
+  std::int64_t bytes = 0;
+  for (const SafetensorsFile& file : files_) {
+    for (const auto& [name, tensor] : file.tensors()) bytes += std::ssize(tensor.bytes);
+  }
+  return bytes;
+}
+
 void HfFolder::read(int unit, std::int64_t begin, std::span<float> out) const {
   require(unit >= 0 && unit < table_.unit_count(), "{}: no unit {}", folder_.string(), unit);
   const Unit& description = table_.units()[static_cast<std::size_t>(unit)];

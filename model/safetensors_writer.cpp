@@ -15,6 +15,7 @@ static_assert(std::endian::native == std::endian::little,
               "safetensors data is little-endian and written as it lies in memory");
 
 constexpr std::size_t kChunkElements = std::size_t{1} << 20U;
+constexpr std::size_t kPiece = std::size_t{1} << 16U;  // elements that a thread rounds at a time
 
 const char* format_dtype(DType dtype) {
   switch (dtype) {
@@ -47,9 +48,13 @@ std::string format_header(const std::vector<TensorSpec>& tensors, DType dtype) {
 
 template <typename T>
 void narrow(std::span<const float> values, std::byte* out) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const T value(values[i]);
-    std::memcpy(out + i * sizeof(T), &value, sizeof(T));
+#pragma omp parallel for schedule(static) if (values.size() >= 2 * kPiece)
+  for (std::size_t begin = 0; begin < values.size(); begin += kPiece) {
+    const std::size_t end = std::min(values.size(), begin + kPiece);
+    for (std::size_t i = begin; i < end; ++i) {
+      const T value(values[i]);
+      std::memcpy(out + i * sizeof(T), &value, sizeof(T));
+    }
   }
 }
 

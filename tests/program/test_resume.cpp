@@ -181,6 +181,14 @@ TEST_CASE("an imported model's own generation settings go along when a checkpoin
                                        folder / "second", "--max-steps", "1", "--save-interval", "1"});
   INFO(trained.out << trained.err);
   REQUIRE(trained.exit_code == 0);
+  // Read a chunk at a time: of the host's memory an import takes the arena and little more.
+  CHECK(trained.out.find("\nimport    0.00 GB in ") != std::string::npos);
+  const auto summary = nlohmann::json::parse(read_text(folder.path() / "second/summary.json"));
+  CHECK(summary.at("import").at("bytes") == 2 * summary.at("parameters").get<std::int64_t>());
+  CHECK(summary.at("export").at("bytes") == 2 * summary.at("parameters").get<std::int64_t>());
+  CHECK(summary.at("import").at("anonymous_bytes") > 0);
+  const auto first = nlohmann::json::parse(read_text(folder.path() / "first/summary.json"));
+  CHECK(first.at("import").is_null());
   const auto exported = [&](const std::string& name) {
     const Outcome outcome = run_program({"export", "--checkpoint", folder / "second", "--output", folder / name});
     INFO(outcome.out << outcome.err);
