@@ -21,6 +21,7 @@
 #include "zero/gradient_averaging.h"
 #include "zero/lease_plan.h"
 #include "zero/lr_schedule.h"
+#include "zero/offload.h"
 #include "zero/optimizer_options.h"
 
 namespace llama_zero {
@@ -171,8 +172,9 @@ struct ZeroConfig {
   std::int64_t model_persistence_threshold = 0;  ///< stage 3, as the next two
   std::int64_t max_live_parameters = 0;
   std::int64_t max_reuse_distance = 0;
-  bool offload_optimizer = false;  ///< to host memory; on the CPU backend the states are there already
-  ParamOffload offload_param;      ///< stage 3 only
+  OptimizerOffload offload_optimizer;        ///< stages 1 to 3
+  bool local_gradient_accumulation = false;  ///< stages 2 and 3
+  ParamOffload offload_param;                ///< stage 3 only
 };
 
 /// Where a value came from.
@@ -198,6 +200,7 @@ struct TrainConfig {
   ScheduleConfig schedule;
   ZeroConfig zero;
   ActivationCheckpointing checkpointing = ActivationCheckpointing::kSelective;
+  bool cpu_checkpointing = false;
   MonitorConfig monitor;
   std::vector<std::string> warnings;  ///< each once; print as warnings
   std::vector<std::string> notes;     ///< what was decided and why; print in the header

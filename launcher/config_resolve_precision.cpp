@@ -101,7 +101,7 @@ void check_16_bit_states(const ConfigValues& values, const TrainConfig& config) 
   const ZeroConfig& zero = config.zero;
   const bool states = values.flag(kStates);
   if (config.dtype == DType::kF16 && values.flag(kFp16)) {
-    require(zero.stage > 0 && zero.offload_optimizer,
+    require(zero.stage > 0 && zero.offload_optimizer.enabled,
             "{}: {} needs a zero_optimization.stage of 1, 2 or 3 and offload_optimizer to cpu", values.where(kFp16),
             kFp16);
   }
@@ -109,7 +109,7 @@ void check_16_bit_states(const ConfigValues& values, const TrainConfig& config) 
   require(!states || values.flag(kBf16), "{}: {} needs {}", values.where(kStates), kStates, kBf16);
   if (!values.flag(kBf16)) return;
   require(zero.stage > 0, "{}: {} needs a zero_optimization.stage of 1, 2 or 3, not 0", values.where(kBf16), kBf16);
-  require(zero.offload_optimizer || states, "{}: {} needs offload_optimizer to cpu, or {}", values.where(kBf16), kBf16,
+  require(zero.offload_optimizer.enabled || states, "{}: {} needs offload_optimizer to cpu, or {}", values.where(kBf16), kBf16,
           kStates);
 }
 

@@ -38,8 +38,14 @@ void resolve_optimizer_offload(const ConfigValues& values, TrainConfig& config) 
     require(zero.stage == 3, "{}: offload_optimizer.ratio below 1 needs stage 3, not stage {}", values.where(kRatio),
             zero.stage);
   }
-  zero.offload_optimizer = device != "none";
   if (device == "none") return;
+  OptimizerOffload& offload = zero.offload_optimizer;
+  offload.enabled = true;
+  const bool pinned = values.flag("zero_optimization.offload_optimizer.pin_memory");
+  offload.memory = pinned ? HostMemory::kPinned : HostMemory::kPageable;
+  offload.ratio = values.number(kRatio);
+  const std::int64_t group = values.integer("zero_optimization.sub_group_size");
+  if (zero.stage == 3 && group > 0) offload.sub_group_size = group;
   require(zero.stage > 0, "{}: offload_optimizer needs a zero_optimization.stage of 1, 2 or 3, not 0", where);
   if (device == "nvme") {
     require(zero.stage < 3, "{}: {} \"nvme\" is not supported; use \"cpu\"", where, kOptimizerDevice);
@@ -83,6 +89,7 @@ void resolve_zero(ConfigValues& values, const ResolveFacts& facts, TrainConfig& 
   constexpr std::string_view kGather = "zero_optimization.allgather_bucket_size";
   require(values.integer(kGather) % 2 == 0, "{}: {} must be even, not {}", values.where(kGather), kGather,
           values.integer(kGather));
+  zero.local_gradient_accumulation = values.flag("llama_zero.local_gradient_accumulation");
   resolve_optimizer_offload(values, config);
   resolve_param_offload(values, config);
 }

@@ -34,7 +34,7 @@ std::optional<std::vector<int>> parse_release(std::string_view text) {
 bool matters(const ChangedDefault& changed, const TrainConfig& config) {
   if (!changed.needs.empty()) return config.schedule.type_name == changed.needs;
   if (changed.key.starts_with("bf16.")) return config.dtype == DType::kBF16;
-  if (changed.key.find("offload_optimizer") != std::string_view::npos) return config.zero.offload_optimizer;
+  if (changed.key.find("offload_optimizer") != std::string_view::npos) return config.zero.offload_optimizer.enabled;
   if (changed.key.find("offload_param") != std::string_view::npos) return config.zero.offload_param.enabled;
   return true;
 }

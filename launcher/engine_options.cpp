@@ -17,6 +17,7 @@ EngineOptions engine_options_of(const TrainConfig& config) {
   options.schedule = schedule_rows(config);
   options.transformer.dtype = config.dtype;
   options.transformer.checkpointing = config.checkpointing;
+  options.transformer.cpu_checkpointing = config.cpu_checkpointing;
   options.transformer.logits_chunk = config.run.logits_chunk;
   options.max_positions = config.run.sequence_length;
   options.overlap_comm = config.zero.overlap_comm;
@@ -26,6 +27,8 @@ EngineOptions engine_options_of(const TrainConfig& config) {
   options.max_live_parameters = config.zero.max_live_parameters;
   options.max_reuse_distance = config.zero.max_reuse_distance;
   options.offload_param = config.zero.offload_param;
+  options.offload_optimizer = config.zero.offload_optimizer;
+  options.local_gradient_accumulation = config.zero.local_gradient_accumulation;
   options.reduce_bucket_size = config.zero.reduce_bucket_size;
   return options;
 }

@@ -61,12 +61,13 @@ Kind smaller_passes(PlanCase plan_case) {
 Kind offload(const PlanCase& plan_case) {
   Kind kind;
   if (!plan_case.can_offload) return kind;
-  if (!plan_case.offload_optimizer && plan_case.engine.stage > 0) {
-    kind.push_back({"offload_optimizer.device cpu", [](PlanCase& changed) { changed.offload_optimizer = true; }});
+  if (!plan_case.engine.offload_optimizer.enabled && plan_case.engine.stage > 0) {
+    kind.push_back(
+        {"offload_optimizer.device cpu", [](PlanCase& changed) { changed.engine.offload_optimizer.enabled = true; }});
   }
   if (!plan_case.engine.offload_param.enabled && plan_case.engine.stage == 3) {
     kind.push_back({"offload_optimizer and offload_param.device cpu", [](PlanCase& changed) {
-                      changed.offload_optimizer = changed.engine.offload_param.enabled = true;
+                      changed.engine.offload_optimizer.enabled = changed.engine.offload_param.enabled = true;
                     }});
   }
   return kind;

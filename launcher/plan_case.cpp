@@ -31,17 +31,6 @@ Pass synthetic_pass(std::int64_t tokens, std::int64_t documents, std::int64_t lo
   return pass;
 }
 
-void move_label(const std::string& label, MemoryReport& from, MemoryReport& to) {
-  const auto at_peak = from.at_peak.find(label);
-  if (at_peak == from.at_peak.end()) return;
-  const std::size_t bytes = at_peak->second;
-  from.at_peak.erase(at_peak);
-  from.peak_by_label.erase(label);
-  from.peak_bytes -= bytes;
-  to.at_peak[label] = to.peak_by_label[label] = bytes;
-  to.peak_bytes += bytes;
-}
-
 }  // namespace
 
 std::int64_t PlanCase::least_tokens_per_pass() const { return round_up_to(longest_row, pass_alignment); }
@@ -64,7 +53,6 @@ PlanCase plan_case_of(const TrainConfig& config, int ranks, bool can_offload) {
   } else {
     plan_case.max_tokens_per_pass = std::max(kMostTokensPerPass, plan_case.least_tokens_per_pass());
   }
-  plan_case.offload_optimizer = config.zero.offload_optimizer;
   return plan_case;
 }
 
@@ -88,14 +76,7 @@ std::vector<Pass> largest_step(const PlanCase& plan_case) {
 MemoryForecast forecast_memory(const ParamTable& table, const PlanCase& plan_case, const Ops& sizing,
                                std::span<const Pass> passes) {
   const MemoryPlan plan = plan_memory(table, plan_case.engine, sizing, 0, plan_case.ranks, passes);
-  MemoryForecast forecast = split_offload(with_workspace(plan), plan_case);
-  forecast.host.peak_bytes += plan.host.peak_bytes;
-  forecast.host.current_bytes += plan.host.current_bytes;
-  for (const auto& [label, bytes] : plan.host.at_peak) {
-    forecast.host.at_peak[label] += bytes;
-    forecast.host.peak_by_label[label] += bytes;
-  }
-  return forecast;
+  return {with_workspace(plan), plan.host};
 }
 
 MemoryReport with_workspace(const MemoryPlan& plan) {
@@ -108,13 +89,6 @@ MemoryReport with_workspace(const MemoryPlan& plan) {
   report.at_peak["workspace"] += workspace;
   report.peak_by_label["workspace"] += workspace;
   return report;
-}
-
-MemoryForecast split_offload(MemoryReport report, const PlanCase& plan_case) {
-  MemoryForecast forecast{std::move(report), {}};
-  if (!plan_case.can_offload) return forecast;
-  if (plan_case.offload_optimizer) move_label("optimizer", forecast.device, forecast.host);
-  return forecast;
 }
 
 }  // namespace llama_zero

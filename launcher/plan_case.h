@@ -27,9 +27,7 @@ struct PlanCase {
   bool coalesce = true;
   std::int64_t max_tokens_per_pass = kMostTokensPerPass;  ///< looked at only when coalescing
   std::int64_t pass_alignment = 256;
-  // States that are kept in host memory while the device computes; weights: engine.offload_param.
-  bool can_offload = false;  ///< false on the CPU backend, whose device memory is the host's: the next means nothing
-  bool offload_optimizer = false;
+  bool can_offload = false;  ///< false on the CPU backend: its device memory is the host's, so offloading saves nothing
 
   /// The smallest max_tokens_per_pass that holds the longest row.
   std::int64_t least_tokens_per_pass() const;
@@ -45,7 +43,7 @@ PlanCase plan_case_of(const TrainConfig& config, int ranks, bool can_offload);
 std::vector<Pass> largest_step(const PlanCase& plan_case);
 
 /// Memory of one rank at its peak, by label. `host` is what lies in host memory beside the device: offloaded states;
-/// empty on the CPU backend, whose device memory is the host's.
+/// on the CPU backend both lie there.
 struct MemoryForecast {
   MemoryReport device, host;
 };
@@ -56,9 +54,5 @@ MemoryForecast forecast_memory(const ParamTable& table, const PlanCase& plan_cas
 
 /// A plan as one report: the ops' workspace is a label like any other.
 MemoryReport with_workspace(const MemoryPlan& plan);
-
-/// What lies where, given the states that are offloaded. They are allocated once and stay, so taking them out moves no
-/// other label's peak.
-MemoryForecast split_offload(MemoryReport report, const PlanCase& plan_case);
 
 }  // namespace llama_zero

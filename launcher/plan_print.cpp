@@ -78,16 +78,6 @@ std::string formulas(const PlanResult& plan) {
          format_zero3(input);
 }
 
-bool speaks_of_offload(const PlanResult& plan) {
-  if (plan.forecast.host.peak_bytes > 0) return true;
-  for (const auto* lines : {&plan.advice.alone, &plan.advice.together}) {
-    for (const AdviceLine& advice : *lines) {
-      if (advice.change.find("offload") != std::string::npos) return true;
-    }
-  }
-  return false;
-}
-
 std::string verdict(const PlanResult& plan) {
   if (!plan.memory_bytes) return line("fits", "not judged: no such device here; give --memory GB");
   const std::string figures = fmt::format("{} of {} for each rank", format_bytes(plan.forecast.device.peak_bytes),
@@ -102,10 +92,6 @@ std::string verdict(const PlanResult& plan) {
 
 std::string format_plan(const PlanResult& plan) {
   std::string text = header(plan) + table(plan) + formulas(plan) + "\n" + verdict(plan);
-  if (speaks_of_offload(plan)) {
-    text += line("note",
-                 "offload: states moved to host memory whole; a GPU run of this version still keeps them on the GPU");
-  }
   return text;
 }
 

@@ -49,6 +49,7 @@ class Runtime {
   /// "NVIDIA H100 80GB HBM3 (GPU 0 of 1)", "CPU (AMD EPYC ..., 16 threads); CUDA is not used: no NVIDIA driver is
   /// loaded"
   std::string describe_device() const;
+  int threads() const { return threads_; }  ///< of this rank
   /// "2 (2 on this host), 1 thread each; MPI (2 ranks, host-staged), Open MPI v4.1.4"
   std::string describe_ranks() const;
 

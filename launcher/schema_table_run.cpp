@@ -82,6 +82,10 @@ std::span<const SchemaKey> run_keys() {
       tested("the defaults profile brings back the defaults of an older DeepSpeed",
              {"llama_zero.defaults_profile", kString, R"("newest")", "", kHonoured,
               "the DeepSpeed version whose defaults count, such as \"0.18\"; several changed lately"}),
+      tested("local accumulation keeps whole gradients on every rank",
+             {"llama_zero.local_gradient_accumulation", kBool, "false", "", kHonoured,
+              "stages 2 and 3 add the passes of a step up in full-size buffers and reduce once, as stages 0 and 1 do: "
+              "more memory, less communication"}),
       tested("the loss is the mean that loss_average names",
              {"llama_zero.loss_average", kString, R"("token")", "token|micro_batch", kHonoured,
               "token: mean over the loss tokens of the global batch; micro_batch: DeepSpeed's mean of micro-batch "

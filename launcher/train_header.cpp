@@ -54,14 +54,13 @@ std::string describe_update(const TrainConfig& config) {
   return fmt::format("{}; {}", describe_optimizer(config.optimizer), clip);
 }
 
-std::string describe_zero(const ZeroConfig& zero, DeviceType device) {
+std::string describe_zero(const ZeroConfig& zero) {
   std::string text = describe_stage(zero.stage);
   if (zero.offload_param.enabled) text += "; weights in host memory";
-  if (!zero.offload_optimizer) return text;
-  const bool cpu = device == DeviceType::kCpu;
-  return text + fmt::format("; offload of optimizer states to host memory: {}",
-                            cpu ? "on the CPU backend everything is there already"
-                                : "without effect in this version, they stay on the GPU");
+  if (!zero.offload_optimizer.enabled) return text;
+  text += "; optimizer states in host memory";
+  if (zero.offload_optimizer.ratio < 1.0) text += fmt::format(" (ratio {:g})", zero.offload_optimizer.ratio);
+  return text;
 }
 
 void print_data(const DataSource& data, std::string_view label) {
@@ -106,7 +105,7 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("steps", fmt::format("{} optimizer steps, {} an epoch", format_count(config.total_steps),
                             format_count(setup.loader->batches_per_epoch())));
   line("precision", describe_precision(config));
-  line("zero", describe_zero(config.zero, runtime.device().type()));
+  line("zero", describe_zero(config.zero));
   line("optimizer", describe_update(config));
   line("schedule", describe_schedule(config, setup.engine.schedule));
   print_list("defaults", effective_defaults(config));
@@ -115,9 +114,6 @@ void print_header(const TrainSetup& setup, const Runtime& runtime) {
   line("memory", fmt::format("planned for each rank; {} free", format_bytes(setup.free_bytes)));
   log::info("{}", format_forecast({with_workspace(setup.plan), setup.plan.host}));
   for (const std::string& warning : config.warnings) log::warning("{}", warning);
-  if (runtime.device().type() == DeviceType::kCuda && config.zero.offload_optimizer) {
-    log::warning("zero_optimization.offload_optimizer: this version keeps everything on the GPU");
-  }
   log::debug("resolved config\n{}", print_resolved(config));
 }
 

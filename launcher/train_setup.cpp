@@ -135,6 +135,7 @@ TrainSetup prepare_training(const ConfigFile& file, Runtime& runtime) {
     setup.config = resolve(file, facts_of(setup, file, runtime.ranks()));
     setup.loader_options = loader_options_of(setup.config, runtime);
     setup.engine = engine_options_of(setup.config);
+    setup.engine.offload_optimizer.threads = runtime.threads();
     const std::string live = live_limit_warning(*setup.table, setup.engine.max_live_parameters);
     if (setup.engine.stage == 3 && !live.empty()) setup.config.warnings.push_back(live);
   });

@@ -1,5 +1,6 @@
 // Keys of "zero_optimization" and the like, from the JSON to what a rank holds: two values, two different memories.
 #include "kernels/ops.h"
+#include "launcher/engine_options.h"
 #include "launcher/model_source.h"
 #include "launcher/plan_case.h"
 #include "model/param_table.h"
@@ -87,7 +88,8 @@ TEST_CASE("offload moves its states from device to host memory") {
   const MemoryForecast optimizer = leasing(R"("offload_optimizer": {"device": "cpu"})");
   const MemoryForecast both = leasing(R"("offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"})");
   CHECK(none.host.peak_bytes == 0);
-  CHECK(label(optimizer.host, "optimizer") == label(none.device, "optimizer"));
+  CHECK(label(optimizer.host, "host optimizer") > label(none.device, "optimizer"));  // and two buffers
+  CHECK(label(optimizer.host, "host gradients") == label(none.device, "gradients"));
   CHECK(label(optimizer.device, "optimizer") == 0);
   CHECK(label(both.host, "host weights") == label(none.device, "weights"));
   CHECK(label(both.device, "weights") == 0);
@@ -95,4 +97,48 @@ TEST_CASE("offload moves its states from device to host memory") {
   const MemoryForecast old = leasing(R"("cpu_offload": true, "cpu_offload_param": true)");
   CHECK(old.host.peak_bytes == both.host.peak_bytes);
   CHECK(leasing(R"("cpu_offload": false, "cpu_offload_param": false)").host.peak_bytes == 0);
+}
+
+TEST_CASE("a smaller sub group takes smaller buffers on the host") {
+  const auto on_host = [](std::string_view size) {
+    return label(
+        with_zero(fmt::format(R"("stage": 3, "offload_optimizer": {{"device": "cpu"}}, "sub_group_size": {})", size))
+            .host,
+        "host optimizer");
+  };
+  CHECK(on_host("1000") < on_host("1e9"));
+  CHECK(on_host("0") == on_host("1e9"));
+}
+
+TEST_CASE("ratio leaves the first units' optimizer states on the device") {
+  const auto with_ratio = [](std::string_view ratio) {
+    return with_zero(fmt::format(R"("stage": 3, "offload_optimizer": {{"device": "cpu", "ratio": {}}})", ratio));
+  };
+  CHECK(label(with_ratio("1").device, "optimizer") == 0);
+  CHECK(label(with_ratio("0.5").device, "optimizer") > 0);
+  CHECK(label(with_ratio("0.5").device, "optimizer") < label(with_ratio("0").device, "optimizer"));
+  CHECK(with_ratio("0").host.peak_bytes == 0);
+}
+
+TEST_CASE("pin_memory decides which kind of host memory optimizer states lie in") {
+  const auto memory = [](std::string_view pinned) {
+    return engine_options_of(resolve_text(fmt::format(
+                                 R"({{"zero_optimization": {{"stage": 1,
+                                     "offload_optimizer": {{"device": "cpu", "pin_memory": {}}}}}}})",
+                                 pinned)))
+        .offload_optimizer.memory;
+  };
+  CHECK(memory("true") == HostMemory::kPinned);
+  CHECK(memory("false") == HostMemory::kPageable);
+}
+
+TEST_CASE("local accumulation keeps whole gradients on every rank") {
+  const auto gradients = [](std::string_view local) {
+    return label(forecast(fmt::format(R"({{"zero_optimization": {{"stage": 2}},
+                                          "llama_zero": {{"local_gradient_accumulation": {}}}}})",
+                                      local))
+                     .device,
+                 "gradients");
+  };
+  CHECK(gradients("true") > 3 * gradients("false"));
 }

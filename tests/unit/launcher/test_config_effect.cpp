@@ -21,6 +21,8 @@ constexpr const char* kCycle = R"({"scheduler": {"type": "OneCycle",
 constexpr const char* kRange = R"({"scheduler": {"type": "LRRangeTest"}})";
 constexpr const char* kStage3 = R"({"zero_optimization": {"stage": 3}})";
 
+constexpr const char* kOffloaded = R"({"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}})";
+
 constexpr Effect kEffects[] = {
     {"llama_zero.model", "{}", "\"tiny\"", "\"125m\""},
     {"llama_zero.data", "{}", "null", "\"a.json\""},
@@ -90,6 +92,10 @@ constexpr Effect kEffects[] = {
     {"zero_optimization.cpu_offload", kStage3, "false", "true"},
     {"zero_optimization.cpu_offload_param", kStage3, "false", "true"},
     {"zero_optimization.offload_optimizer.device", kStage3, "\"none\"", "\"cpu\""},
+    {"zero_optimization.offload_optimizer.pin_memory", kOffloaded, "true", "false"},
+    {"zero_optimization.offload_optimizer.ratio", kOffloaded, "1", "0.5"},
+    {"zero_optimization.sub_group_size", kOffloaded, "1000000000", "100"},
+    {"llama_zero.local_gradient_accumulation", kStage3, "false", "true"},
     {"zero_optimization.offload_param.device", kStage3, "\"none\"", "\"cpu\""},
     {"activation_checkpointing.mode", "{}", "\"none\"", "\"full\""},
 };

@@ -91,12 +91,16 @@ inline std::string fingerprint(const TrainConfig& c) {
   out += fmt::format("{} {} {} {}|", s.lr_range_test_min_lr, s.lr_range_test_step_rate, s.lr_range_test_step_size,
                      s.lr_range_test_staircase);
   out += fmt::format("{} {} {} {} {} {} {}", c.zero.stage, c.zero.reduce_bucket_size, c.zero.prefetch_bucket_size,
-                     c.zero.param_persistence_threshold, c.zero.offload_optimizer, c.zero.offload_param.enabled,
+                     c.zero.param_persistence_threshold, c.zero.offload_optimizer.enabled, c.zero.offload_param.enabled,
                      static_cast<int>(c.checkpointing));
+  out += c.cpu_checkpointing ? " cpu" : "";
   const ParamOffload& p = c.zero.offload_param;
   out += fmt::format("|{} {} {} {} {} {} {} {}", c.zero.overlap_comm, c.zero.model_persistence_threshold,
                      c.zero.max_live_parameters, c.zero.max_reuse_distance, p.pin_memory, p.buffer_count, p.buffer_size,
                      p.max_in_cpu);
+  const OptimizerOffload& o = c.zero.offload_optimizer;
+  out += fmt::format("|{} {} {} {}", static_cast<int>(o.memory), o.ratio, o.sub_group_size,
+                     c.zero.local_gradient_accumulation);
   return out;
 }
 

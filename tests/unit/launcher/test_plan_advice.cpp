@@ -24,7 +24,7 @@ PlanCase case_of(int stage, int ranks) {
 std::size_t toy_bytes(const PlanCase& c) {
   const auto shared = static_cast<std::size_t>(c.engine.stage) * 300;
   std::size_t bytes = 1000 - shared + shared / static_cast<std::size_t>(c.ranks);
-  if (c.offload_optimizer) bytes /= 2;
+  if (c.engine.offload_optimizer.enabled) bytes /= 2;
   const std::size_t activations = static_cast<std::size_t>(c.max_tokens_per_pass) / 4;
   return bytes + (c.engine.transformer.checkpointing == ActivationCheckpointing::kFull ? activations / 4 : activations);
 }
