@@ -83,6 +83,7 @@ TrainConfig resolve(const ConfigFile& file, const ResolveFacts& facts) {
   config.warnings = file.warnings;
   if (file.built_in) config.notes.push_back("no config given: stage 0, fp16, and Hugging Face's values");
   config.checkpointing = checkpointing_of(values.text("activation_checkpointing.mode"));
+  config.cpu_checkpointing = values.flag("activation_checkpointing.cpu_checkpointing");
   resolve_batch(values, facts, config);
   resolve_precision(values, file.precision, config);
   resolve_optimizer(values, facts, config);

@@ -37,10 +37,16 @@ bool is_kept(Kept kept, ActivationCheckpointing mode) {
 }
 
 ActivationSet::ActivationSet(const LlamaConfig& config, DType dtype, ActivationCheckpointing mode, std::int64_t tokens,
-                             Arena& arena)
+                             Arena& arena, std::int64_t inputs)
     : layers_(static_cast<std::size_t>(config.num_hidden_layers)) {
+  const auto count = static_cast<std::size_t>(inputs);
   for (const ActivationRow& row : activation_table(config, dtype)) {
-    if (is_kept(row.kept, mode)) {
+    if (count > 0 && row.view == &BlockActivations::input_sum) {
+      for (std::size_t i = 0; i < layers_.size(); ++i) {
+        layers_[i].input_sum = i < count ? arena.allocate(kActivationsLabel, row.dtype, row.per_token * tokens)
+                                         : layers_[i - count].input_sum;
+      }
+    } else if (is_kept(row.kept, mode)) {
       for (BlockActivations& layer : layers_) {
         layer.*row.view = arena.allocate(kActivationsLabel, row.dtype, row.per_token * tokens);
       }

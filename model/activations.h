@@ -60,9 +60,9 @@ bool is_kept(Kept kept, ActivationCheckpointing mode);
 /// has one buffer that all layers share (label "activation scratch"). Memory belongs to the caller's arena scope.
 class ActivationSet {
  public:
-  /// For a forward with a backward.
-  ActivationSet(const LlamaConfig& config, DType dtype, ActivationCheckpointing mode, std::int64_t tokens,
-                Arena& arena);
+  /// For a forward with a backward. `inputs` > 0: of input_sum there are so many (at most), which layers take in turns.
+  ActivationSet(const LlamaConfig& config, DType dtype, ActivationCheckpointing mode, std::int64_t tokens, Arena& arena,
+                std::int64_t inputs = 0);
   /// For a forward alone: all layers share everything.
   ActivationSet(const LlamaConfig& config, DType dtype, std::int64_t tokens, Arena& arena);
 

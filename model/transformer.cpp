@@ -5,6 +5,7 @@
 #include "model/activations.h"
 #include "model/block.h"
 #include "model/head.h"
+#include "model/host_checkpoints.h"
 #include "model/pass_inputs.h"
 #include "model/rope_table.h"
 #include "model/unit_lease.h"
@@ -26,16 +27,22 @@ class Transformer::Impl {
     require(options.logits_chunk >= 1, "logits_chunk = {} must be at least 1", options.logits_chunk);
   }
 
+  void keep_inputs_on(HostArena& host) {
+    checkpoints_.emplace(host, arena_.device(), config_.num_hidden_layers, config_.hidden_size, options_.dtype);
+  }
+
   void forward_backward(const Pass& pass, const BackwardSeed& seed, ParamSource& params, GradSink& sink, View loss_sum,
                         Stream& stream) {
     const Arena::Scope scope(arena_);
     const PassInputs inputs = load_pass(pass, config_, max_positions_, staging_, arena_, stream);
     const BlockContext context = make_context(inputs, stream);
-    const ActivationSet acts(config_, options_.dtype, options_.checkpointing, context.tokens, arena_);
+    const ActivationSet acts(config_, options_.dtype, options_.checkpointing, context.tokens, arena_,
+                             checkpoints_ ? HostCheckpoints::kOnDevice : 0);
     const View branch = allocate_hidden(context);
     const View gradient = allocate_hidden(context);
 
-    const ResidualPair output = forward(context, inputs, params, acts, branch);
+    if (checkpoints_) checkpoints_->begin_pass(context.tokens);
+    const ResidualPair output = forward(context, inputs, params, acts, branch, checkpoints_ ? &*checkpoints_ : nullptr);
     const std::optional<UnitGradient> tied =
         head_backward(context, inputs, seed, params, sink, output, branch, gradient, loss_sum);
     backward(context, params, sink, acts, branch, gradient);
@@ -73,9 +80,12 @@ class Transformer::Impl {
   }
 
   ResidualPair forward(const BlockContext& context, const PassInputs& inputs, ParamSource& params,
-                       const ActivationSet& acts, View branch) {
+                       const ActivationSet& acts, View branch, HostCheckpoints* checkpoints = nullptr) {
     const auto block = [&](std::int64_t layer, const BlockWeights& weights, const ResidualPair& input) {
-      return block_forward(context, weights, input, acts.layer(layer), branch);
+      if (checkpoints != nullptr) checkpoints->before_forward(layer, context.stream);
+      const ResidualPair output = block_forward(context, weights, input, acts.layer(layer), branch);
+      if (checkpoints != nullptr) checkpoints->after_forward(layer, acts.layer(layer).input_sum, context.stream);
+      return output;
     };
     return walk_forward(table_, context, inputs.tokens, params, acts, block);
   }
@@ -113,6 +123,9 @@ class Transformer::Impl {
       const UnitLease lease(params, table_.block_unit(layer), context.stream);
       if (layer > 0) params.prefetch(table_.block_unit(layer - 1));
       const BlockWeights weights = slice_block(table_, lease.unit(), lease.weights());
+      if (checkpoints_) {
+        checkpoints_->before_backward(layer, layer > 0 ? acts.layer(layer - 1).input_sum : View{}, context.stream);
+      }
       block_recompute(context, weights, options_.checkpointing, acts.layer(layer), branch);
       const UnitGradient grad = sink.acquire(lease.unit(), context.stream);
       block_backward(context, weights, acts.layer(layer), scratch, slice_block(table_, lease.unit(), grad.gradient),
@@ -140,6 +153,7 @@ class Transformer::Impl {
   Arena& arena_;
   PassStaging staging_;
   ConstView cos_sin_;
+  std::optional<HostCheckpoints> checkpoints_;
 };
 
 Transformer::Transformer(const ParamTable& table, const TransformerOptions& options, std::int64_t max_positions,
@@ -148,6 +162,8 @@ Transformer::Transformer(const ParamTable& table, const TransformerOptions& opti
   impl_ = std::make_unique<Impl>(table, options, max_positions, ops, arena);
 }
 Transformer::~Transformer() = default;
+
+void Transformer::keep_inputs_on(HostArena& host) { impl_->keep_inputs_on(host); }
 
 void Transformer::forward_backward(const Pass& pass, const BackwardSeed& seed, ParamSource& params, GradSink& sink,
                                    View loss_sum, Stream& stream) {

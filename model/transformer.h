@@ -9,6 +9,7 @@
 
 #include "core/arena.h"
 #include "core/device.h"
+#include "core/host_arena.h"
 #include "core/pass.h"
 #include "kernels/ops.h"
 #include "model/config.h"
@@ -28,6 +29,7 @@ struct TransformerOptions {
   DType dtype = DType::kF32;  ///< storage of weights and activations
   ActivationCheckpointing checkpointing = ActivationCheckpointing::kSelective;
   std::int64_t logits_chunk = 2048;  ///< tokens whose logits exist at a time; the full logits never do
+  bool cpu_checkpointing = false;    ///< for whoever has host memory to give: keep_inputs_on
 };
 
 /// Where the gradient of the loss starts: d(sum of losses) is multiplied by factor * (*loss_scale).
@@ -45,6 +47,10 @@ class Transformer {
   ~Transformer();
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
+
+  /// From now on block inputs wait in host memory for their backward (model/host_checkpoints.h), which must outlive the
+  /// object; the same bits.
+  void keep_inputs_on(HostArena& host);
 
   /// One forward and backward. Adds the pass's sum of losses to `loss_sum` (fp64 [1], device); gradients go to `sink`,
   /// unit L+1 first. Activations come from the arena, label "activations", and are given back before the return.

@@ -84,6 +84,7 @@ class Engine::Impl {
         exchange_(context_),
         io_(context_),
         transformer_(table, options_.transformer, options_.max_positions, device, ops, arena) {
+    if (options_.transformer.cpu_checkpointing) transformer_.keep_inputs_on(host_);
     const auto zeroed = device.create_event();
     order_streams(*zeroed, *communication_, *compute_);
     communicator.set_background({communication_.get(), upload_.get(), download_.get()});

@@ -133,7 +133,8 @@ class Engine {
   const StepState& last_state() const;
   /// Stage 3: highest number of elements gathered at once; 0 for other stages.
   std::int64_t gathered_elements_peak() const;
-  /// Host memory by label, this rank's: "host optimizer", "host gradients", "host weights". Empty without offloading.
+  /// Host memory by label, this rank's: "host optimizer", "host gradients", "host weights", "host activations".
+  /// Empty without offloading.
   const MemoryReport& host_memory() const;
 
   /// `observer` follows every training step from now on; it must outlive the engine or be replaced. nullptr: none.

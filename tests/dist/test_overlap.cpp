@@ -220,6 +220,39 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("block inputs that wait on the host give the bits of those that stay, in every checkpointing mode") {
+  constexpr std::int64_t kLayers = 5;
+  for (const auto mode :
+       {ActivationCheckpointing::kNone, ActivationCheckpointing::kSelective, ActivationCheckpointing::kFull}) {
+    INFO("mode ", static_cast<int>(mode));
+    run_rank_threads(2, [&](Communicator& communicator) {
+      const RunOptions run = run_of(3, 2);
+      EngineOptions options = engine_options(run);
+      options.transformer.checkpointing = mode;
+      TestRank reference(run, options, communicator, kLayers);
+      options.transformer.cpu_checkpointing = true;
+      TestRank at_once(run, options, communicator, kLayers);
+      WorkerRank on_threads(run, options, communicator, nullptr, false, kLayers);
+      require(at_once.engine.host_memory().peak_bytes == 0, "host memory was taken before a pass came");
+      std::vector<float> expected, values;
+      for (int step = 0; step < 3; ++step) {
+        const double loss = reference.step(step).loss;
+        require(at_once.step(step).loss == loss && on_threads.step(step).loss == loss, "another loss in step {}", step);
+      }
+      for (int unit = 0; unit < reference.table.unit_count(); ++unit) {
+        reference.engine.gather_master(unit, expected);
+        at_once.engine.gather_master(unit, values);
+        require(values == expected, "unit {} differs", unit);
+        on_threads.engine->gather_master(unit, values);
+        require(values == expected, "unit {} differs on threads", unit);
+      }
+      const std::size_t on_host = at_once.engine.host_memory().at_peak.at("host activations");
+      const auto of = [](const MemoryPlan& plan) { return plan.arena.peak_by_label.at("activations"); };
+      require(on_host > 0 && of(at_once.plan) < of(reference.plan), "{} bytes on the host", on_host);
+    });
+  }
+}
+
 TEST_CASE("a collective that fails on its own stream ends the step with its message on every rank") {
   int told = 0;
   std::mutex mutex;

@@ -232,7 +232,6 @@ TEST_CASE("a key without effect warns once when it asks for something") {
       {R"({"wandb": {"enabled": true}})", "wandb.enabled = true has no effect"},
       {R"({"torch_autocast": {"enabled": true}})", "there is no autocast"},
       {R"({"autotuning": {"enabled": true}})", "autotuning is not supported"},
-      {R"({"activation_checkpointing": {"cpu_checkpointing": true}})", "cpu_checkpointing is not supported"},
       {R"({"optimizer": {"type": "AdamW", "params": {"adam_w_mode": false}}})", "always decouples"},
       {R"({"compression_training": {"weight_quantization": {"shared_parameters": {"enabled": false}}}})", ""},
       {R"({"compression_training": {"weight_quantization": {"shared_parameters": {"enabled": true}}}})",

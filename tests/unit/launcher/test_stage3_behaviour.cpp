@@ -80,3 +80,19 @@ TEST_CASE("max_in_cpu leaves the rest of the weights on the device") {
   CHECK(label(some.host, "host weights") < label(all.host, "host weights"));
   CHECK(label(some.host, "host weights") + label(some.device, "weights") == label(none.device, "weights"));
 }
+
+TEST_CASE("cpu_checkpointing keeps block inputs in host memory") {
+  const auto forecast = [](bool on_host) {
+    const std::string text = fmt::format(R"({{"activation_checkpointing": {{"mode": "full", "cpu_checkpointing": {}}},
+        "train_micro_batch_size_per_gpu": 1}})",
+                                         on_host);
+    const ParamTable table(preset_config("tiny"));
+    const PlanCase plan_case = plan_case_of(resolve_text(text, kRanks), kRanks, true);
+    return forecast_memory(table, plan_case, *make_cpu_ops(1), largest_step(plan_case));
+  };
+  const MemoryForecast device = forecast(false), host = forecast(true);
+  CHECK(label(device.host, "host activations") == 0);
+  CHECK(label(host.host, "host activations") > 0);
+  CHECK(label(host.host, "host activations") ==
+        label(device.device, "activations") - label(host.device, "activations"));
+}
