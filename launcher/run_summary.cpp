@@ -39,7 +39,7 @@ Json transfer_json(const ModelTransfer& transfer) {
 }  // namespace
 
 std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                        const MemoryReport& measured, const ModelTransfers& transfers, const std::string& device,
+                        const MemoryForecast& measured, const ModelTransfers& transfers, const std::string& device,
                         int ranks) {
   Json json;
   json["model"] = setup.model.name;
@@ -58,7 +58,12 @@ std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std:
   json["host_copies"] = account_json(totals.account.copies);
   json["import"] = transfers.imported ? transfer_json(*transfers.imported) : Json(nullptr);
   json["export"] = transfer_json(transfers.exported);
-  json["memory"] = {{"planned", memory_json(with_workspace(setup.plan))}, {"measured", memory_json(measured)}};
+  Json& memory = json["memory"];
+  memory = {{"planned", memory_json(with_workspace(setup.plan))}, {"measured", memory_json(measured.device)}};
+  if (setup.plan.host.peak_bytes + measured.host.peak_bytes > 0) {
+    memory["host_planned"] = memory_json(setup.plan.host);
+    memory["host_measured"] = memory_json(measured.host);
+  }
   return json.dump(2) + "\n";
 }
 

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "core/arena.h"
 #include "launcher/model_transfer.h"
+#include "launcher/plan_case.h"
 #include "launcher/train_loop.h"
 #include "launcher/train_setup.h"
 
@@ -15,9 +15,10 @@ namespace llama_zero {
 /// by kind (launcher/account.h), "import" (null: nothing was imported) and "export": bytes, seconds and the highest
 /// anonymous_bytes, shared_bytes and pinned_bytes of a rank meanwhile, arena_bytes of these
 /// (launcher/model_transfer.h), and "memory": planned and measured, each with peak_bytes and the bytes at the peak by
-/// label, of one rank. Losses that are not finite become null.
+/// label, of one rank, and host_planned and host_measured where something waits in host memory. Losses that are not
+/// finite become null.
 std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                        const MemoryReport& measured, const ModelTransfers& transfers, const std::string& device,
+                        const MemoryForecast& measured, const ModelTransfers& transfers, const std::string& device,
                         int ranks);
 
 }  // namespace llama_zero

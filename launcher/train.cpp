@@ -132,7 +132,7 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   const TrainTotals totals = run_training(setup, engine, arena, runtime, folder, signal, *monitor, saver, start);
   if (totals.stop_signal != 0) return end_stopped(totals, folder, invocation, runtime.ranks());
   const std::optional<double> eval_loss = evaluate_at_end(setup, engine);
-  const MemoryReport measured = arena.report();
+  const MemoryForecast measured{arena.report(), engine.host_memory()};
   transfers.exported = export_final_model(setup, engine, runtime, folder);
   print_summary(setup, totals, eval_loss, measured, folder, transfers.exported);
   if (runtime.rank() == 0) {

@@ -18,11 +18,11 @@ std::size_t bytes_of(const std::map<std::string, std::size_t>& labels, const std
   return found == labels.end() ? 0 : found->second;
 }
 
-void print_memory(const MemoryReport& planned, const MemoryReport& measured) {
+void print_memory(const char* title, const MemoryReport& planned, const MemoryReport& measured) {
   std::set<std::string> labels;
   for (const auto& [label, bytes] : planned.at_peak) labels.insert(label);
   for (const auto& [label, bytes] : measured.at_peak) labels.insert(label);
-  log::info("  {:<20} {:>12} {:>12}", "memory at the peak", "planned", "measured");
+  log::info("  {:<20} {:>12} {:>12}", title, "planned", "measured");
   for (const std::string& label : labels) {
     log::info("  {:<20} {:>12} {:>12}", label, format_bytes(bytes_of(planned.at_peak, label)),
               format_bytes(bytes_of(measured.at_peak, label)));
@@ -94,7 +94,7 @@ ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const 
 }
 
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                   const MemoryReport& measured, const RunFolder& folder, const ModelTransfer& exported) {
+                   const MemoryForecast& measured, const RunFolder& folder, const ModelTransfer& exported) {
   const double all_tokens = static_cast<double>(totals.tokens + totals.padded_tokens);
   log::info("done      {} in {}", describe_end(setup, totals), format_duration(totals.seconds));
   if (totals.steps > 0) {
@@ -108,7 +108,10 @@ void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::opti
     print_account(totals);
   }
   if (eval_loss) log::info("eval loss {:.4f} ({} rows)", *eval_loss, format_count(setup.eval_data->tokens.rows()));
-  print_memory(with_workspace(setup.plan), measured);
+  print_memory("memory at the peak", with_workspace(setup.plan), measured.device);
+  if (setup.plan.host.peak_bytes + measured.host.peak_bytes > 0) {
+    print_memory("host memory", setup.plan.host, measured.host);
+  }
   log::info("model     {}, {}", folder.final_model().string(), describe_rate(exported));
 }
 

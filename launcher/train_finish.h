@@ -5,6 +5,7 @@
 
 #include "core/arena.h"
 #include "launcher/model_transfer.h"
+#include "launcher/plan_case.h"
 #include "launcher/run_folder.h"
 #include "launcher/runtime.h"
 #include "launcher/train_loop.h"
@@ -27,6 +28,6 @@ ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const 
 /// Logs steps, time, speed, losses, padding, the account of communication and the memory by label, planned and
 /// measured. Rank 0 only.
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                   const MemoryReport& measured, const RunFolder& folder, const ModelTransfer& exported);
+                   const MemoryForecast& measured, const RunFolder& folder, const ModelTransfer& exported);
 
 }  // namespace llama_zero
