@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/block.cuh"
+#include "kernels/cuda/early_launch.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
 
@@ -131,6 +132,7 @@ __global__ void __launch_bounds__(kThreads, kThreads* kPacks <= 512 ? 2 : 1) row
     }
     stage = stage == kStages - 1 ? 0 : stage + 1;
   }
+  let_next_kernel_start();
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
     const int pack = thread + p * kThreads;
@@ -177,6 +179,7 @@ template <typename D>
 __global__ void __launch_bounds__(32 * kStrata)
     add_partials_kernel(const float* partial, int blocks, int hidden, D* grad_weight, bool accumulate) {
   __shared__ float sums[kStrata][33];
+  wait_for_earlier_kernel();
   const int column = static_cast<int>(blockIdx.x) * 32 + static_cast<int>(threadIdx.x);
   float total = 0.0F;
   if (column < hidden) {
@@ -250,8 +253,8 @@ void run(const RmsNormBackward& args, const Launch& launch) {
     });
   }
   with_storage(kOp, args.grad_weight.dtype(), [&]<typename D>(D) {
-    add_partials_kernel<D><<<static_cast<unsigned>(ceil_div(hidden, 32)), dim3(32, kStrata), 0, launch.stream>>>(
-        partial, static_cast<int>(blocks), hidden, pointer<D>(args.grad_weight), args.accumulate_weight);
+    launch_early(add_partials_kernel<D>, static_cast<unsigned>(ceil_div(hidden, 32)), dim3(32, kStrata), launch,
+                 partial, static_cast<int>(blocks), hidden, pointer<D>(args.grad_weight), args.accumulate_weight);
   });
   check_launch(kOp);
 }

@@ -1,6 +1,8 @@
 #include "tests/gpu/gpu_test.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 namespace llama_zero::test {
 
@@ -12,6 +14,11 @@ bool gpu_ready() {
     return available;
   }();
   return ready;
+}
+
+std::int64_t sized(std::int64_t size, std::int64_t small) {
+  static const bool is_small = std::getenv("LLAMA_ZERO_TEST_SMALL") != nullptr;
+  return is_small ? std::min(size, small) : size;
 }
 
 Gpu& Gpu::get() {

@@ -17,6 +17,10 @@ bool gpu_ready();
 /// A test case that counts as skipped without a GPU.
 #define GPU_TEST_CASE(name) TEST_CASE(name* doctest::skip(!::llama_zero::test::gpu_ready()))
 
+/// `size`, or `small` where LLAMA_ZERO_TEST_SMALL is set: scripts/sanitize_gpu sets it, since compute-sanitizer takes
+/// minutes for what else takes milliseconds. The smaller size reaches the same kernels.
+std::int64_t sized(std::int64_t size, std::int64_t small);
+
 /// The device, a stream and a workspace, made once for all tests.
 struct Gpu {
   std::unique_ptr<Device> device;

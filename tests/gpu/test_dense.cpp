@@ -29,7 +29,8 @@ GPU_TEST_CASE("embedding lookup copies rows, for one token, odd widths and unali
 GPU_TEST_CASE("the embedding's gradient has the CPU's bits, with repeated tokens, accumulating and not") {
   for (const DType dtype : kStorageTypes) {
     for (const DType grad_dtype : {dtype, DType::kF32}) {
-      for (const Shape& shape : {Shape{1, 8, 0}, Shape{3000, 104, 0}, Shape{700, 2056, 0}, Shape{50, 509, 1}}) {
+      for (const Shape& shape :
+           {Shape{1, 8, 0}, Shape{sized(3000, 300), 104, 0}, Shape{sized(700, 70), 2056, 0}, Shape{50, 509, 1}}) {
         for (const std::int64_t distinct : {std::int64_t{1}, std::int64_t{509}}) {
           for (const bool accumulate : {false, true}) {
             Case c(shape.shift);
@@ -50,9 +51,17 @@ GPU_TEST_CASE("the embedding's gradient has the CPU's bits, with repeated tokens
   }
 }
 
-const std::vector<Shape> kNormShapes = {{1, 8, 0},     {3, 64, 0},     {50, 509, 0},  {33, 768, 0},
-                                        {20, 1032, 0}, {300, 2048, 0}, {70, 4096, 0}, {9, 5120, 0},
-                                        {40, 1000, 1}, {3, 8200, 0},   {2, 16392, 0}};
+const std::vector<Shape> kNormShapes = {{1, 8, 0},
+                                        {3, 64, 0},
+                                        {50, 509, 0},
+                                        {33, 768, 0},
+                                        {20, 1032, 0},
+                                        {sized(300, 40), 2048, 0},
+                                        {sized(70, 40), 4096, 0},
+                                        {9, 5120, 0},
+                                        {40, 1000, 1},
+                                        {3, 8200, 0},
+                                        {2, 16392, 0}};
 
 GPU_TEST_CASE("rmsnorm forward agrees with the CPU, with and without a residual, and in place") {
   for (const DType dtype : kStorageTypes) {
@@ -90,6 +99,9 @@ GPU_TEST_CASE("rmsnorm backward agrees with the CPU, aliases included") {
     for (const DType weight_dtype : {dtype, DType::kF32}) {
       for (const Shape& shape : kNormShapes) {
         for (const int mode : {0, 1, 2, 3}) {  // no residual; apart; over the residual; over grad_output
+          // Small: each shape in one mode, another one for each pair of dtypes.
+          const auto which = static_cast<int>(&shape - kNormShapes.data()) + static_cast<int>(dtype) + mode;
+          if (sized(4, 1) == 1 && which % 4 != 0) continue;
           CAPTURE(shape.width);
           CAPTURE(mode);
           Case c(shape.shift);
