@@ -2,6 +2,7 @@
 #
 #   make            build ./llama_zero and ./kernel_bench
 #   make demo       train the bundled tiny model on the bundled sample with two ranks, then question it
+#   make lab        the lab's four notebooks: runs, tables, CSV files and one page, runs/lab/lab.html (docs/lab.md)
 #   make test       build and run all tests           (SAN=address,undefined or SAN=thread: under sanitizers)
 #   make test-full  the same with hundreds of kills and disk faults where `make test` makes a few
 #   make smoke      a short run in one process, without mpirun
@@ -22,7 +23,7 @@ export OMPI_MCA_rmaps_base_oversubscribe = 1
 export OMP_WAIT_POLICY ?= passive
 export PRTE_MCA_rmaps_default_mapping_policy = :oversubscribe
 
-.PHONY: all build deps demo test test-full smoke bench fuzz clean
+.PHONY: all build deps demo lab test test-full smoke bench fuzz clean
 
 all: build
 
@@ -38,6 +39,9 @@ build: deps
 
 demo: build
 	@scripts/demo.sh
+
+lab: build
+	@scripts/lab
 
 # The thread sanitizer runs where threads of ours meet; OpenMP's runtime is not built for it, so the kernels are left out.
 THREADED := unit_core unit_zero unit_data

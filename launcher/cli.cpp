@@ -87,6 +87,7 @@ class Parser {
     add_eval();
     add_sample();
     add_export();
+    add_lab_report();
   }
 
   CommandLine parse(int argc, const char* const* argv) {
@@ -245,6 +246,12 @@ class Parser {
     app->add_option("--export-dtype", arguments.dtype, "storage [fp32|fp16|bf16] (default: as the run would export)")
         ->check(CLI::IsMember({"fp32", "fp16", "bf16"}));
     app->add_option("--max-shard-size", arguments.max_shard_size, "largest weight file")->capture_default_str();
+  }
+
+  void add_lab_report() {
+    CLI::App* app = add_subcommand(Command::kLabReport, "lab-report", "tables and one page of the runs of `make lab`");
+    app->add_option("--input", result_.lab_report.input, "folder of the runs")->capture_default_str();
+    app->add_option("--output", result_.lab_report.output, "the page (default: lab.html in that folder)");
   }
 
   void add_model(CLI::App& app, ModelArguments& arguments) {

@@ -12,7 +12,7 @@
 
 namespace llama_zero {
 
-enum class Command { kPrintText, kTrain, kPlan, kReport, kTokenize, kGenerate, kEval, kSample, kExport };
+enum class Command { kPrintText, kTrain, kPlan, kReport, kTokenize, kGenerate, kEval, kSample, kExport, kLabReport };
 
 struct TrainArguments {
   std::optional<fs::path> config;
@@ -81,6 +81,11 @@ struct ExportArguments {
   std::string max_shard_size = "5GB";
 };
 
+struct LabReportArguments {
+  fs::path input = "runs/lab";  ///< what scripts/lab left
+  fs::path output;              ///< the page; empty: lab.html in `input`
+};
+
 struct CommandLine {
   Command command = Command::kTrain;
   std::string text;  ///< kPrintText: help, version, a config key's meaning
@@ -92,6 +97,7 @@ struct CommandLine {
   EvalArguments eval;
   SampleArguments sample;
   ExportArguments export_model;
+  LabReportArguments lab_report;
 };
 
 /// Throws Error for an unknown flag, a missing or malformed value, or flags that exclude each other.

@@ -12,6 +12,7 @@
 #include "launcher/export_command.h"
 #include "launcher/generate_command.h"
 #include "launcher/host_group.h"
+#include "launcher/lab/lab_report_command.h"
 #include "launcher/plan_command.h"
 #include "launcher/progress.h"
 #include "launcher/report_command.h"
@@ -54,6 +55,9 @@ int dispatch(const CommandLine& line, MpiWorld& world, const HostGroup& group) {
       return run_export(line.export_model, group);
     case Command::kSample:
       return run_sample(line.sample, group);
+    case Command::kLabReport:
+      group.on_root([&] { run_lab_report(line.lab_report); });
+      return 0;
   }
   return 1;
 }
