@@ -23,7 +23,7 @@ Section training_section(const fs::path& folder, const std::vector<Run>& runs);
 /// 03, first experiment: memory by stage and label, predicted beside measured.
 Section memory_section(const std::vector<Run>& runs);
 /// 03, second experiment: micro-batch, accumulation, offload, overlap.
-Section sweep_section(const std::vector<Run>& runs);
+Section sweep_section(std::vector<Run> runs);
 /// 04: speed and communication by stage and rank count.
 Section scaling_section(const std::vector<Run>& runs);
 /// Llama-2-7B on 1, 2, 4 and 8 ranks as `llama_zero plan` finds it, beside it what those of `runs` measured that are of

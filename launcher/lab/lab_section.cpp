@@ -103,7 +103,9 @@ std::string page(const PageFacts& facts, const std::vector<Section>& sections) {
   return html;
 }
 
-std::string megabytes(double bytes) { return fmt::format("{:.2f}", bytes / 1e6); }
+std::string megabytes(double bytes) {
+  return bytes < 1e9 ? fmt::format("{:.2f}", bytes / 1e6) : fmt::format("{:.0f}", bytes / 1e6);
+}
 
 std::string percent_more(double value, double than) {
   if (than == 0.0) return "-";

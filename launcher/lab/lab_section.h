@@ -53,7 +53,7 @@ struct PageFacts {
 /// The whole page: one HTML file that is well-formed XML too, without script and without anything from the network.
 std::string page(const PageFacts& facts, const std::vector<Section>& sections);
 
-/// Megabytes of 10^6 bytes with two decimals, without a unit.
+/// Megabytes of 10^6 bytes without a unit; below a thousand with two decimals.
 std::string megabytes(double bytes);
 /// "+0.41 %": how much more `value` is than `than`, in percent.
 std::string percent_more(double value, double than);

@@ -52,9 +52,8 @@ std::vector<double> parts_of(const Memory& device, const Memory& host) {
 std::string chart_of(const std::vector<Run>& runs, const char* title, Memory Run::*device, Memory Run::*host) {
   std::vector<Bar> bars;
   for (const Run& run : runs) {
-    std::string text = fmt::format("{:.1f} MB", total(run.*device) / 1e6);
-    if ((run.*host).peak_bytes > 0)
-      text = fmt::format("{:.1f} + {:.1f} MB", total(run.*device) / 1e6, total(run.*host) / 1e6);
+    std::string text = megabytes(total(run.*device));
+    if ((run.*host).peak_bytes > 0) text += " + " + megabytes(total(run.*host));
     bars.push_back({short_name(run), parts_of(run.*device, run.*host), std::move(text)});
   }
   return bar_chart({title, "memory of one rank at its peak (MB)", ""}, kParts, bars);
@@ -95,8 +94,7 @@ Table stage_table(const std::vector<Run>& runs) {
   return table;
 }
 
-void add_label_rows(Table& table, const std::vector<Run>& runs, const char* suffix, Memory Run::*planned,
-                    Memory Run::*measured) {
+void add_label_rows(Table& table, const std::vector<Run>& runs, Memory Run::*planned, Memory Run::*measured) {
   std::set<std::string> labels;
   for (const Run& run : runs) {
     for (const Memory* memory : {&(run.*planned), &(run.*measured)}) {
@@ -104,7 +102,7 @@ void add_label_rows(Table& table, const std::vector<Run>& runs, const char* suff
     }
   }
   for (const std::string& label : labels) {
-    std::vector<std::string> row = {label + suffix};
+    std::vector<std::string> row = {label};
     for (const Run& run : runs) {
       row.push_back(megabytes(bytes_of(run.*planned, label)));
       row.push_back(or_dash(run, megabytes(bytes_of(run.*measured, label))));
@@ -119,8 +117,8 @@ Table label_table(const std::vector<Run>& runs) {
     table.columns.push_back({short_name(run) + " predicted"});
     table.columns.push_back({short_name(run) + " measured"});
   }
-  add_label_rows(table, runs, "", &Run::planned, &Run::measured);
-  add_label_rows(table, runs, " (host memory)", &Run::planned_host, &Run::measured_host);
+  add_label_rows(table, runs, &Run::planned, &Run::measured);
+  add_label_rows(table, runs, &Run::planned_host, &Run::measured_host);
   return table;
 }
 

@@ -198,10 +198,13 @@ Section scaling_section(const std::vector<Run>& all) {
       "(`metrics.jsonl`, `summary.json`).");
   section.table("collectives", traffic_table(scaling), true);
   section.paragraph(
-      "Gradients go out once a step at every stage, and 16-bit weights come back once: at stages 0 to 2 after the "
-      "step, "
-      "at stage 3 before each use, in forward and again in backward. That is ZeRO's half more communication for the "
-      "last stage.");
+      "Of the 2 bytes of each gradient a rank sends (N - 1) / N, and as much of 16-bit weights. Stages 0 to 2 gather "
+      "the "
+      "weights after the step, ZeRO-3 before they are used: once where `stage3_max_live_parameters` and "
+      "`stage3_max_reuse_distance` let them stay, in forward and again in backward where not, which is ZeRO's half "
+      "more "
+      "communication. ZeRO-3's many calls are those of small buckets: `reduce_bucket_size` \"auto\" is hidden size "
+      "squared.");
   add_headline(section, scaling);
   return section;
 }

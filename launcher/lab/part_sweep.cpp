@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "launcher/lab/lab_chart.h"
 #include "launcher/lab/lab_parts.h"
@@ -159,7 +160,10 @@ Table effects_table(const std::vector<Run>& runs) {
 
 }  // namespace
 
-Section sweep_section(const std::vector<Run>& all) {
+Section sweep_section(std::vector<Run> all) {
+  std::ranges::stable_sort(all, {}, [](const Run& run) {
+    return std::tuple(run.micro_batch, run.accumulation, run.offload_optimizer, run.overlap);
+  });
   Section section("sweep", "03 Experiment 2: the sweep");
   const std::vector<Run> runs = finished(all);
   section.paragraph(
