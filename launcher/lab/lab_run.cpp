@@ -139,6 +139,15 @@ double percent_of_time(const Run& run, double Step::*part) {
   return all_ms > 0.0 ? 100.0 * part_ms / all_ms : 0.0;
 }
 
+double median_of(const Run& run, double Step::*value) {
+  std::vector<Step> steps = warm_steps(run);
+  if (steps.empty()) return 0.0;
+  std::ranges::sort(steps, {}, value);
+  const std::size_t middle = steps.size() / 2;
+  if (steps.size() % 2 == 1) return steps[middle].*value;
+  return (steps[middle - 1].*value + steps[middle].*value) / 2.0;
+}
+
 }  // namespace
 
 std::vector<Run> read_runs(const fs::path& folder) {
@@ -164,23 +173,8 @@ std::vector<Step> warm_steps(const Run& run) {
   return {run.steps.begin() + static_cast<std::ptrdiff_t>(skip), run.steps.end()};
 }
 
-double tokens_per_second(const Run& run) {
-  double tokens = 0.0, seconds = 0.0;
-  for (const Step& step : warm_steps(run)) {
-    tokens += step.tokens_per_second * step.step_ms / 1e3;
-    seconds += step.step_ms / 1e3;
-  }
-  return seconds > 0.0 ? tokens / seconds : 0.0;
-}
-
-double median_step_ms(const Run& run) {
-  std::vector<Step> steps = warm_steps(run);
-  if (steps.empty()) return 0.0;
-  std::ranges::sort(steps, {}, &Step::step_ms);
-  const std::size_t middle = steps.size() / 2;
-  if (steps.size() % 2 == 1) return steps[middle].step_ms;
-  return (steps[middle - 1].step_ms + steps[middle].step_ms) / 2.0;
-}
+double tokens_per_second(const Run& run) { return median_of(run, &Step::tokens_per_second); }
+double median_step_ms(const Run& run) { return median_of(run, &Step::step_ms); }
 
 double communication_percent(const Run& run) { return percent_of_time(run, &Step::comm_ms); }
 double waiting_percent(const Run& run) { return percent_of_time(run, &Step::wait_ms); }

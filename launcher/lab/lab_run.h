@@ -59,7 +59,7 @@ std::vector<Run> finished(const std::vector<Run>& runs);
 
 /// Steps that count for speed: all but the first two (of two or three: the first), which warm up.
 std::vector<Step> warm_steps(const Run& run);
-/// Tokens of the warm steps over their time; 0 without steps.
+/// Median of the warm steps: one that something else on the machine held up does not count. 0 without steps.
 double tokens_per_second(const Run& run);
 double median_step_ms(const Run& run);
 /// Percent of the warm steps' time that rank 0 spent in collectives, its waits for other ranks included.

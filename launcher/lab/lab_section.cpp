@@ -25,6 +25,21 @@ std::string with_code(std::string_view text) {
   }
 }
 
+// A command in pieces between which a line may be broken: before flags, not after their hyphens.
+std::string pieces_of(std::string_view command) {
+  std::string html;
+  while (!command.empty()) {
+    std::size_t end = command.find(' ');
+    if (command.starts_with("--") && end != std::string_view::npos && command.substr(end + 1, 2) != "--") {
+      end = command.find(' ', end + 1);
+    }
+    const std::string_view piece = command.substr(0, end);
+    if (!piece.empty()) html += "<span>" + escaped(piece) + "</span> ";
+    command.remove_prefix(std::min(end, command.size() - 1) + 1);
+  }
+  return html;
+}
+
 void fill(std::string& text, std::string_view place, const std::string& value) {
   const std::size_t at = text.find(place);
   text.replace(at, place.size(), value);
@@ -69,16 +84,7 @@ void Section::terminal(std::string_view title, std::string_view text) {
            "</pre>\n</details>\n";
 }
 
-void Section::command(std::string_view text) {
-  // A line is broken between words alone, not after the hyphens of a flag.
-  std::string words;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(' ', begin), text.size());
-    if (end > begin) words += "<span>" + escaped(text.substr(begin, end - begin)) + "</span> ";
-    begin = end + 1;
-  }
-  html_ += "<pre class=\"command\">" + words + "</pre>\n";
-}
+void Section::command(std::string_view text) { html_ += "<pre class=\"command\">" + pieces_of(text) + "</pre>\n"; }
 
 void Section::headline(std::string value, std::string meaning) {
   headlines_.push_back({std::move(value), std::move(meaning)});

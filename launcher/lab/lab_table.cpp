@@ -85,8 +85,10 @@ std::string as_csv(const Table& table) {
 
 std::string as_html(const Table& table) {
   const auto kind = [&](std::size_t i) { return table.columns[i].number ? " class=\"number\"" : ""; };
-  std::string text = "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"" + escaped(table.title) +
-                     "\"><table>\n<caption>" + escaped(table.title) + "</caption>\n<thead><tr>";
+  const std::string title = escaped(table.title);
+  std::string text = "<div class=\"table\">\n<p class=\"title\">" + title +
+                     "</p>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"" + title +
+                     "\"><table aria-label=\"" + title + "\">\n<thead><tr>";
   text += joined(table, "", [&](std::size_t i) {
     return std::string("<th scope=\"col\"") + kind(i) + ">" + escaped(table.columns[i].name) + "</th>";
   });
@@ -97,7 +99,7 @@ std::string as_html(const Table& table) {
                    [&](std::size_t i) { return std::string("<td") + kind(i) + ">" + escaped(row[i]) + "</td>"; }) +
             "</tr>\n";
   }
-  return text + "</tbody>\n</table></div>\n";
+  return text + "</tbody>\n</table></div>\n</div>\n";
 }
 
 }  // namespace llama_zero::lab

@@ -25,7 +25,7 @@ std::string escaped(std::string_view text);
 std::string as_text(const Table& table);
 /// RFC 4180, header first; cells with commas, quotes or line ends are quoted.
 std::string as_csv(const Table& table);
-/// A <table> with a caption, in a frame that scrolls sideways where it is too wide.
+/// A <table> under its title, in a frame that scrolls sideways where it is too wide.
 std::string as_html(const Table& table);
 
 }  // namespace llama_zero::lab

@@ -58,7 +58,7 @@ p { margin: 0.5rem 0 1rem; max-width: 46rem; overflow-wrap: anywhere; }
 a { color: var(--link); }
 a:focus-visible, summary:focus-visible, .wide:focus-visible, pre:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-code { font-size: 0.88em; background: var(--panel); padding: 0.1em 0.3em; border-radius: 3px; }
+code { display: inline-block; max-width: 100%; line-height: 1.35; font-size: 0.88em; background: var(--panel); padding: 0.1em 0.3em; border-radius: 3px; }
 pre { margin: 0.75rem 0; padding: 0.9rem 1rem; font-size: 0.8rem; line-height: 1.45; background: var(--panel);
   border: 1px solid var(--rule); border-radius: 6px; overflow-x: auto; }
 .command { white-space: normal; }
@@ -97,13 +97,16 @@ svg { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0.6re
 .grid { stroke: var(--rule); stroke-width: 1; }
 .axis text { fill: var(--soft); font-size: 11.5px; font-variant-numeric: tabular-nums; }
 .axis .name, .axis.value text { fill: var(--ink); }
-.wide { overflow-x: auto; border: 1px solid var(--rule); border-radius: 8px; }
+.axis.value text { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
+.table { border: 1px solid var(--rule); border-radius: 8px; overflow: hidden; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; font-size: 0.95rem; padding: 0.7rem 0.9rem; }
+.title { margin: 0; max-width: none; font-weight: 600; font-size: 0.95rem; line-height: 1.4; padding: 0.7rem 0.9rem; }
 th, td { padding: 0.38rem 0.9rem; text-align: left; vertical-align: top; border-top: 1px solid var(--rule); }
 th { background: var(--panel); color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:not(.number) { white-space: nowrap; }
 td:not(.number) { min-width: 9.5rem; overflow-wrap: anywhere; }
+td:not(.number):first-child { min-width: 12.5rem; }
 .number { text-align: right; white-space: nowrap; }
 th.number { white-space: normal; }
 tbody tr:hover { background: var(--panel); }
@@ -112,7 +115,7 @@ details { margin: 1rem 0; }
 summary { cursor: pointer; font-weight: 600; font-size: 0.95rem; margin-bottom: 0.5rem; }
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule); color: var(--soft); font-size: 0.88rem; }
 @media (max-width: 40rem) { body { padding: 1.25rem 1rem 3rem; } figure { padding: 0.75rem; } .axis text { font-size: 13px; } }
-@media print { figure, .wide { break-inside: avoid; } nav { display: none; } }
+@media print { figure, .table { break-inside: avoid; } nav { display: none; } }
 )css";
 
 }  // namespace llama_zero::lab

@@ -94,7 +94,7 @@ Plans make_plans(const std::vector<Run>& runs) {
       const PlanResult plan = plan_of(one, kRanks[i]);
       plans.params = plan.params;
       plans.backend = plan.backend;
-      plans.memory_bytes = plan.memory_bytes;
+      if (plan.backend.starts_with("CUDA")) plans.memory_bytes = plan.memory_bytes;
       plans.groups[i].values.push_back(device_bytes(plan) / 1e9);
       row.push_back(cell(plan, measured_run(runs, plan.params, one, kRanks[i])));
     }
