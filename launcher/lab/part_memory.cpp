@@ -143,6 +143,15 @@ void explain(Section& section, const std::vector<Run>& runs) {
       "The formula counts the states of mixed precision training: 2 bytes a parameter of weights, 2 of gradients, 12 "
       "of fp32 master weights and Adam's two moments. It has no activations and no buffers, which do not shrink with "
       "the stage: the smaller the model beside its batch, the less ZeRO saves of the whole.");
+  const auto of_stage = [&](int stage) { return std::ranges::find(runs, stage, &Run::stage); };
+  const auto two = of_stage(2), three = of_stage(3);
+  if (two != runs.end() && three != runs.end() && three->planned.peak_bytes > two->planned.peak_bytes) {
+    section.paragraph(
+        "ZeRO-3 takes more than ZeRO-2 here, since it gathers what it computes with (label leases): "
+        "`stage3_max_live_parameters` and `stage3_max_reuse_distance` of the config are larger than this whole model, "
+        "which "
+        "therefore stays gathered. For a model of billions of parameters they are a small part.");
+  }
   if (offloads_nothing(runs)) return;
   section.paragraph(
       on_cpu(runs.front())
