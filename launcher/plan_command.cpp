@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "data/tokenizer.h"
+#include "launcher/driver_memory.h"
 #include "launcher/model_source.h"
 #include "launcher/plan_backend.h"
 #include "launcher/plan_estimator.h"
@@ -64,6 +65,10 @@ MemoryForecast replay(const ParamTable& table, const PlanCase& plan_case, const 
   if (backend.library_bytes == 0) return forecast;
   forecast.device.at_peak["CUDA libraries"] = backend.library_bytes;
   forecast.device.peak_bytes += backend.library_bytes;
+  if (plan_case.ranks > 1) {
+    forecast.device.at_peak["NCCL"] = kNcclBytes;
+    forecast.device.peak_bytes += kNcclBytes;
+  }
   return forecast;
 }
 

@@ -41,6 +41,7 @@ void Runtime::choose_communicator(CommunicatorChoice choice, double timeout_seco
     const bool everywhere = ranks() > 1 && !group_.any(!nccl_serves(backend_, most_sharing_));
     choice = everywhere ? CommunicatorChoice::kNccl : CommunicatorChoice::kMpi;
   }
+  by_nccl_ = choice == CommunicatorChoice::kNccl;
   communicator_ = make_communicator(world_, backend_, choice, timeout_seconds);
 }
 

@@ -37,6 +37,7 @@ class Runtime {
   const Device& device() const { return *backend_.device; }
   Ops& ops() { return *backend_.ops; }
   Communicator& communicator() { return *communicator_; }
+  bool exchanges_by_nccl() const { return by_nccl_; }
 
   /// Collective: what of the device's free memory this rank may take, the same on every rank: the least, where ranks
   /// share a device or the hosts differ.
@@ -66,6 +67,7 @@ class Runtime {
   int sharing_ = 1;  ///< ranks on this rank's device
   int most_sharing_ = 1;
   std::unique_ptr<Communicator> communicator_;
+  bool by_nccl_ = false;
   std::size_t free_at_start_ = 0;
 };
 

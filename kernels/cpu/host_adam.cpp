@@ -88,6 +88,9 @@ void host_adam(const AdamW& args, const HostAdamOptions& options) {
   std::memcpy(&state, args.state.raw(), sizeof(state));
   if (state.skip != 0) return;
   const HostAdamConstants constants = constants_of(args, state);
+  // Lines that the gradient was just read from are in the cache: a streaming store would only throw them out of it.
+  const bool streams =
+      options.streaming_stores && is_line_aligned(args.weights.raw()) && args.weights.raw() != args.gradient.raw();
   const HostAdamArrays arrays{args.master.as<float>(),
                               args.exp_avg.as<float>(),
                               args.exp_avg_sq.as<float>(),
@@ -95,7 +98,7 @@ void host_adam(const AdamW& args, const HostAdamOptions& options) {
                               args.weights.raw(),
                               args.gradient.dtype(),
                               args.weights ? args.weights.dtype() : kNoWeights,
-                              options.streaming_stores && is_line_aligned(args.weights.raw())};
+                              streams};
   HostAdamKernel* const kernel = kernel_of(options.path);
   for_shares(args.master.numel(), options.threads, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t whole = begin + (end - begin) / kHostAdamGroup * kHostAdamGroup;

@@ -25,6 +25,7 @@ struct Options {
   DType dtype = DType::kF16;
   ActivationCheckpointing checkpointing = ActivationCheckpointing::kSelective;
   bool overlap = true, plan = false, json = false;
+  bool offload_optimizer = false, offload_param = false, skip_updates = false;
   RuntimeOptions runtime;
 };
 
@@ -49,6 +50,12 @@ EngineOptions engine_options(const Options& options) {
   engine.max_positions = options.sequence;
   engine.transformer.checkpointing = options.checkpointing;
   engine.overlap_comm = options.overlap;
+  engine.offload_optimizer.enabled = options.offload_optimizer;
+  engine.offload_param.enabled = options.offload_param;
+  if (options.skip_updates) {
+    engine.scaler.check_overflow = engine.scaler.dynamic = true;
+    engine.scaler.initial_scale = 1e30F;  // every gradient overflows
+  }
   return engine;
 }
 
@@ -99,6 +106,7 @@ class Training {
     note(engine.drain(), keeper, measured);
     driver_bytes_ = runtime_.driver_bytes();
     arena_bytes_ = arena.report().peak_bytes;
+    host_bytes_ = engine.host_memory().peak_bytes;
     runtime_.communicator().remove_observer(keeper);
     return measured;
   }
@@ -121,7 +129,9 @@ class Training {
               {"comm_ms_per_step", exchange.ms / steps},
               {"wait_ms_per_step", exchange.wait_ms / steps},
               {"planned_bytes", needed()},
-              {"arena_bytes", most(arena_bytes_)}};
+              {"arena_bytes", most(arena_bytes_)},
+              {"planned_host_bytes", most(plan_.host.peak_bytes)},
+              {"host_bytes", most(host_bytes_)}};
     json["hidden_share"] = exchange.ms > 0.0 ? Json(1.0 - exchange.wait_ms / exchange.ms) : Json(nullptr);
     for (const auto& [op, entry] : measured.account.collectives) {
       json["collectives"][std::string(op)] = {{"calls_per_step", static_cast<double>(entry.calls) / steps},
@@ -131,7 +141,7 @@ class Training {
     }
     if (driver_bytes_) {
       json["driver_bytes"] = most(*driver_bytes_);
-      json["predicted_bytes"] = needed() + kCudaLibraryBytes;
+      json["predicted_bytes"] = needed() + library_bytes(runtime_);
     }
     return json;
   }
@@ -152,6 +162,9 @@ class Training {
             {"micro_batch", options_.micro_batch},
             {"passes", options_.passes},
             {"steps", options_.steps},
+            {"offload_optimizer", options_.offload_optimizer},
+            {"offload_param", options_.offload_param},
+            {"updates", !options_.skip_updates},
             {"overlap_comm", options_.overlap}};
   }
 
@@ -179,7 +192,7 @@ class Training {
   EngineOptions engine_options_;
   MemoryPlan plan_;
   std::optional<std::size_t> driver_bytes_;
-  std::size_t arena_bytes_ = 0;
+  std::size_t arena_bytes_ = 0, host_bytes_ = 0;
 };
 
 void print(const Json& json) {
@@ -195,6 +208,14 @@ void print(const Json& json) {
     fmt::print("fits: needs {:.2f} GB a rank of {:.2f}\n", json["planned_bytes"].get<double>() * 1e-9,
                json["free_bytes"].get<double>() * 1e-9);
     return;
+  }
+  if (json["host_bytes"].get<double>() > 0.0) {
+    fmt::print("host {:.2f} GB, planned {:.2f}\n", json["host_bytes"].get<double>() * 1e-9,
+               json["planned_host_bytes"].get<double>() * 1e-9);
+  }
+  if (json.contains("driver_bytes")) {
+    fmt::print("driver {:.2f} GB, predicted {:.2f}\n", json["driver_bytes"].get<double>() * 1e-9,
+               json["predicted_bytes"].get<double>() * 1e-9);
   }
   fmt::print(
       "{:.1f} ms a step | {:.0f} tokens/s a rank | exchange {:.1f} ms, waited {:.1f} ms | {:.2f} GB planned | loss "
@@ -255,6 +276,9 @@ int main(int argc, char** argv) {
                                                          {"selective", ActivationCheckpointing::kSelective},
                                                          {"full", ActivationCheckpointing::kFull}}));
   app.add_flag("!--no-overlap", options.overlap, "exchange on the stream of the computation");
+  app.add_flag("--offload-optimizer", options.offload_optimizer, "states and the optimizer on the host");
+  app.add_flag("--offload-param", options.offload_param, "stage 3: 16-bit weights in host memory");
+  app.add_flag("--skip-updates", options.skip_updates, "a loss scale that overflows: steps without the optimizer's");
   app.add_flag("--plan", options.plan, "say whether it fits, and stop");
   app.add_flag("--json", options.json, "one JSON object");
   add_runtime_options(app, options.runtime);
