@@ -2,6 +2,7 @@
 // with LLAMA_ZERO_TEST_FULL every combination.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -27,6 +28,7 @@ enum Axis : std::size_t {
   kBucket,
   kPrefetch,
   kPasses,
+  kLocal,
   kCheckpointing,
   kPrecision,
   kTied,
@@ -39,10 +41,11 @@ enum Precision { kFp32, kBf16, kFp16, kOverflow };
 constexpr std::array<std::int64_t, 3> kBuckets = {1, 20000, 500000000};  // a tensor at a time, some, everything
 constexpr std::array<std::int64_t, 3> kPrefetches = {0, 1, 1000000000};  // nothing, one unit, everything
 constexpr std::array<int, 2> kPassCounts = {1, 3};
+constexpr std::array<const char*, 4> kCheckpointings = {"none", "selective", "full", "full, inputs on the host"};
 constexpr std::array<const char*, 4> kOffloadNames = {"nothing", "optimizer", "optimizer and parameters", "half"};
 constexpr std::array<const char*, 4> kPrecisionNames = {"fp32", "bf16", "fp16", "fp16 that overflows"};
 
-const std::vector<int> kSizes = {4, 4, 4, 2, 3, 3, 2, 3, 4, 2};
+const std::vector<int> kSizes = {4, 4, 4, 2, 3, 3, 2, 2, 4, 4, 2};
 
 struct Case {
   explicit Case(AxisValues v) : values(std::move(v)) {}
@@ -52,10 +55,10 @@ struct Case {
 
   std::string describe() const {
     return fmt::format(
-        "stage {}, {} ranks, offload {}, overlap {}, bucket {}, prefetch {}, {} passes, checkpointing {}, {}{}",
+        "stage {}, {} ranks, offload {}, overlap {}, bucket {}, prefetch {}, {} passes{}, checkpointing {}, {}{}",
         at(kStage), ranks(), kOffloadNames[index(kOffload)], at(kOverlap) != 0, kBuckets[index(kBucket)],
-        kPrefetches[index(kPrefetch)], kPassCounts[index(kPasses)], at(kCheckpointing),
-        kPrecisionNames[index(kPrecision)], at(kTied) != 0 ? ", tied" : "");
+        kPrefetches[index(kPrefetch)], kPassCounts[index(kPasses)], at(kLocal) != 0 ? " added locally" : "",
+        kCheckpointings[index(kCheckpointing)], kPrecisionNames[index(kPrecision)], at(kTied) != 0 ? ", tied" : "");
   }
 
   AxisValues values;
@@ -66,6 +69,7 @@ bool is_legal(const AxisValues& values) {
   const Case c(values);
   if (c.at(kStage) < 3 && c.at(kPrefetch) != 0) return false;
   if (c.at(kStage) == 0 && c.at(kOffload) != kNothing) return false;
+  if (c.at(kStage) < 2 && c.at(kLocal) != 0) return false;
   return c.at(kStage) == 3 || c.at(kOffload) != kEverything;
 }
 
@@ -88,7 +92,9 @@ RunOptions run_of(const Case& c) {
     options.overlap_comm = c.at(kOverlap) != 0;
     options.reduce_bucket_size = kBuckets[c.index(kBucket)];
     options.prefetch_bucket_size = kPrefetches[c.index(kPrefetch)];
-    options.transformer.checkpointing = static_cast<ActivationCheckpointing>(c.at(kCheckpointing));
+    options.local_gradient_accumulation = c.at(kLocal) != 0;
+    options.transformer.checkpointing = static_cast<ActivationCheckpointing>(std::min(2, c.at(kCheckpointing)));
+    options.transformer.cpu_checkpointing = c.at(kCheckpointing) == 3;
     options.offload_optimizer.enabled = c.at(kOffload) != kNothing;
     options.offload_optimizer.ratio = c.at(kOffload) == kHalf ? 0.5 : 1.0;
     options.offload_optimizer.threads = 1;
@@ -97,15 +103,17 @@ RunOptions run_of(const Case& c) {
   return run;
 }
 
-/// The plainest run that must give the same bits: stages 0 and 1 add passes before ranks, 2 and 3 ranks before passes.
+/// The plainest run that must give the same bits: stages 0 and 1 add passes before ranks, 2 and 3 ranks before passes
+/// unless they accumulate locally.
 Case reference_of(const Case& c) {
   Case plain = c;
-  const bool ranks_first = c.at(kPasses) > 0 && c.at(kStage) >= 2;
+  const bool ranks_first = c.at(kPasses) > 0 && c.at(kStage) >= 2 && c.at(kLocal) == 0;
   plain.values[kStage] = ranks_first ? 2 : 0;
   plain.values[kOffload] = kNothing;
   plain.values[kOverlap] = 0;
   plain.values[kBucket] = 2;
   plain.values[kPrefetch] = 0;
+  plain.values[kLocal] = 0;
   plain.values[kCheckpointing] = static_cast<int>(ActivationCheckpointing::kNone);
   return plain;
 }
@@ -149,6 +157,23 @@ class References {
 
 bool full_suite() { return std::getenv("LLAMA_ZERO_TEST_FULL") != nullptr; }
 
+std::vector<AxisValues> at_stage(int stage, const std::vector<AxisValues>& legal) {
+  std::vector<AxisValues> cases;
+  for (const AxisValues& values : legal) {
+    if (values[kStage] == stage) cases.push_back(values);
+  }
+  return cases;
+}
+
+/// A cover of the pairs of each stage.
+std::vector<AxisValues> some_cases(const std::vector<AxisValues>& legal) {
+  std::vector<AxisValues> cases;
+  for (int stage = 0; stage <= 3; ++stage) {
+    for (AxisValues& values : pairwise_cover(kSizes, at_stage(stage, legal))) cases.push_back(std::move(values));
+  }
+  return cases;
+}
+
 /// All combinations of the first axes; precision and tying take turns.
 std::vector<AxisValues> every_case(const std::vector<AxisValues>& legal) {
   std::vector<AxisValues> cases;
@@ -164,19 +189,23 @@ std::vector<AxisValues> every_case(const std::vector<AxisValues>& legal) {
 
 }  // namespace
 
-TEST_CASE("a pairwise cover holds every pair of legal values, in few cases, all of them legal") {
-  const std::vector<AxisValues> all = all_combinations(kSizes, is_legal);
-  const std::vector<AxisValues> cover = pairwise_cover(kSizes, all);
-  CHECK(pairs_of(kSizes, cover).size() == pairs_of(kSizes, all).size());
-  for (const AxisValues& values : cover) CHECK(is_legal(values));
-  CHECK(cover.size() < 40);
-  CHECK(all.size() > 20'000);
+TEST_CASE("a pairwise cover holds every pair of legal values of a stage, in few cases, all of them legal") {
+  const std::vector<AxisValues> legal = all_combinations(kSizes, is_legal);
+  CHECK(legal.size() > 50'000);
+  for (int stage = 0; stage <= 3; ++stage) {
+    const std::vector<AxisValues> all = at_stage(stage, legal);
+    const std::vector<AxisValues> cover = pairwise_cover(kSizes, all);
+    CHECK(pairs_of(kSizes, cover).size() == pairs_of(kSizes, all).size());
+    for (const AxisValues& values : cover) CHECK((is_legal(values) && values[kStage] == stage));
+    CHECK(cover.size() < 40);
+  }
+  CHECK(pairs_of(kSizes, some_cases(legal)).size() == pairs_of(kSizes, legal).size());
 }
 
-TEST_CASE("stages, ranks, offload, overlap, buckets, prefetch, passes and checkpointing never change a bit") {
+TEST_CASE("stages, ranks, offload, overlap, buckets, prefetch, accumulation and checkpointing never change a bit") {
   const std::vector<AxisValues> legal = all_combinations(kSizes, is_legal);
   References references;
-  for (const AxisValues& values : full_suite() ? every_case(legal) : pairwise_cover(kSizes, legal)) {
+  for (const AxisValues& values : full_suite() ? every_case(legal) : some_cases(legal)) {
     const Case c(values);
     INFO(c.describe());
     const std::vector<RankRecord>& reference = references.of(c);
