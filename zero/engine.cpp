@@ -27,7 +27,8 @@ EngineOptions checked(EngineOptions options) {
 
 std::unique_ptr<ParamStore> make_param_store(const RankContext& context, const ParamTable& table,
                                              const EngineOptions& options) {
-  if (options.stage < 3) return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0);
+  if (options.stage < 3)
+    return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0, options.overlap_comm);
   const LeaseOptions leases{options.param_persistence_threshold, options.model_persistence_threshold,
                             options.prefetch_bucket_size,        options.max_live_parameters,
                             options.max_reuse_distance,          options.overlap_comm};
@@ -108,6 +109,7 @@ class Engine::Impl {
     optimizer_.restart(*compute_);
     params_->publish(*compute_);
     compute_->synchronize();
+    communication_->synchronize();  // gathers that no reader has waited for
   }
 
   std::vector<std::string> state_names() const {
@@ -136,6 +138,7 @@ class Engine::Impl {
     boundary_.write(state_, *compute_);
     params_->publish(*compute_);
     compute_->synchronize();
+    communication_->synchronize();  // gathers that no reader has waited for
   }
 
   std::optional<StepResult> train_step(std::span<const Pass> passes, double loss_weight) {
@@ -150,9 +153,10 @@ class Engine::Impl {
     tell(observer_, StepPoint::kDecided);
     optimizer_.update(*gradients_, boundary_.state(), *compute_);
     tell(observer_, StepPoint::kUpdated);
+    // Before the weights travel: collectives have one order, and the next step's work must not wait for all of them.
+    readback_.give(boundary_.state(), *compute_);
     params_->publish(*compute_);
     tell(observer_, StepPoint::kPublished);
-    readback_.give(boundary_.state(), *compute_);
     std::optional<StepResult> result = drain();
     if (!failure_.empty()) {
       readback_.take();  // the device left the new step undone

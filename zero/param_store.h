@@ -38,8 +38,10 @@ class ParamStore : public ParamSource {
 /// Stages 0 to 2: every rank holds every unit, one flat padded buffer each.
 class ReplicatedParamStore final : public ParamStore {
  public:
-  /// `sharded_update`: stages 1 and 2, where a rank updates its shard and gathers the others' in publish.
-  ReplicatedParamStore(const RankContext& context, DType dtype, bool sharded_update);
+  /// `sharded_update`: stages 1 and 2, where a rank updates its shard and gathers the others' in publish. `overlap`: on
+  /// the communication stream, unit by unit, and a unit's first reader waits for that unit alone; so the gathers run
+  /// beside the next forward pass.
+  ReplicatedParamStore(const RankContext& context, DType dtype, bool sharded_update, bool overlap);
 
   void prefetch(int) override {}
   ConstView acquire(int unit, Stream& stream) override;
@@ -50,8 +52,11 @@ class ReplicatedParamStore final : public ParamStore {
 
  private:
   const RankContext& context_;
-  bool sharded_update_;
+  bool sharded_update_, overlap_;
   std::vector<View> units_;
+  std::vector<std::unique_ptr<Event>> gathered_;  ///< by unit; with overlap only
+  std::vector<bool> on_their_way_;                ///< gathers that no reader has waited for
+  std::unique_ptr<Event> updated_;
   std::vector<int> acquired_;
 };
 

@@ -220,6 +220,91 @@ TEST_CASE(
   }
 }
 
+namespace {
+
+/// Follows the gathers of the new weights after a step at stage 2, and the beginning of the step after it.
+class GatherFollower final : public StepObserver, public CommObserver {
+ public:
+  GatherFollower(bool overlaps, int units) : overlaps_(overlaps), units_(units) {}
+
+  int checks = 0, failures = 0;  ///< when the streams are idle
+
+  void at(StepPoint point, int unit, Stream& compute) override {
+    publishing_ = point == StepPoint::kUpdated;
+    if (point == StepPoint::kUnitForward && unit == 1 && step_ == 1) {
+      worker_stream(compute).give([this] { diary_.note("forward 0"); });
+    }
+    if (point == StepPoint::kPublished) step_ += 1;
+  }
+  void before(const CommCall& call) override {
+    const std::scoped_lock lock(mutex_);
+    const bool last = publishing_ && step_ == 0 && call.op == "all_gather" && ++gathers_ == units_ + 1;  // losses first
+    calls_.push_back(last);
+  }
+  void after(const CommCall&) override {}
+
+  /// On the thread of the collectives: the last unit's gather is held until the next forward has come past unit 0.
+  void collective() {
+    bool last = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      last = calls_.front();
+      calls_.pop_front();
+    }
+    if (!last) return;
+    checks += 1;
+    const bool beside = overlaps_ ? diary_.wait_for("forward 0") : diary_.has("forward 0");
+    failures += beside == overlaps_ ? 0 : 1;
+  }
+
+ private:
+  const bool overlaps_;
+  const int units_;
+  bool publishing_ = false;
+  int step_ = 0, gathers_ = 0;
+  std::mutex mutex_;
+  std::deque<bool> calls_;
+  Diary diary_;
+};
+
+}  // namespace
+
+TEST_CASE("with overlap_comm at stages 1 and 2 a forward begins before the last new weights are gathered") {
+  for (const int stage : {1, 2}) {
+    for (const bool overlap : {true, false}) {
+      INFO("stage ", stage, ", overlap ", overlap);
+      int checks = 0, failures = 0;
+      std::mutex mutex;
+      run_rank_threads(2, [&](Communicator& communicator) {
+        const RunOptions run = run_of(stage, 2);
+        EngineOptions options = engine_options(run);
+        options.overlap_comm = overlap;
+        bool follows = false;
+        GatherFollower follower(overlap, ParamTable(small_llama(run.tied, 2)).unit_count());
+        WorkerRank rank(
+            run, options, communicator,
+            [&](std::string_view) {
+              if (follows) follower.collective();
+            },
+            false);
+        rank.device->synchronize();
+        follows = true;
+        rank.communicator->add_observer(follower);
+        rank.engine->set_observer(&follower);
+        rank.step(0);
+        rank.step(1);
+        rank.engine->set_observer(nullptr);
+        rank.device->synchronize();
+        const std::scoped_lock lock(mutex);
+        checks += follower.checks;
+        failures += follower.failures;
+      });
+      CHECK(checks == 2);
+      CHECK(failures == 0);
+    }
+  }
+}
+
 TEST_CASE("block inputs that wait on the host give the bits of those that stay, in every checkpointing mode") {
   constexpr std::int64_t kLayers = 5;
   for (const auto mode :

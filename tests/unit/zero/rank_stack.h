@@ -94,7 +94,8 @@ class RankStack {
 
  private:
   std::unique_ptr<ParamStore> make_params(const StackOptions& options) {
-    if (options.stage < 3) return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0);
+    if (options.stage < 3)
+      return std::make_unique<ReplicatedParamStore>(context, options.dtype, options.stage > 0, options.overlap);
     std::vector<bool> persistent(static_cast<std::size_t>(layout.unit_count()), false);
     persistent.front() = true;
     return std::make_unique<LeasedParamStore>(context, persistent, true, options.dtype, options.leases,
