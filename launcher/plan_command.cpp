@@ -100,8 +100,9 @@ PlanResult make_plan(const PlanArguments& arguments) {
     plan.forecast = replay(table, chosen, backend);
   }
   if (!plan.fits()) {
-    plan.advice = advise(chosen, *plan.memory_bytes,
-                         [&](const PlanCase& changed) { return replay(table, changed, backend).device.peak_bytes; });
+    plan.advice = advise(chosen, *plan.memory_bytes, [&](const PlanCase& changed) {
+      return needed_bytes_of(replay(table, changed, backend), changed);
+    });
   }
   return plan;
 }

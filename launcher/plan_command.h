@@ -11,6 +11,10 @@
 
 namespace llama_zero {
 
+inline std::size_t needed_bytes_of(const MemoryForecast& forecast, const PlanCase& plan_case) {
+  return forecast.device.peak_bytes + (plan_case.can_offload ? 0 : forecast.host.peak_bytes);
+}
+
 /// What `plan` found.
 struct PlanResult {
   std::string model;  ///< name and shape
@@ -23,7 +27,9 @@ struct PlanResult {
   std::optional<std::size_t> memory_bytes;  ///< of a rank; none: no verdict
   Advice advice;                            ///< when it does not fit
 
-  bool fits() const { return !memory_bytes || forecast.device.peak_bytes <= *memory_bytes; }
+  /// What counts against it: device memory, and on the CPU backend the host's, which is the same.
+  std::size_t needed_bytes() const { return needed_bytes_of(forecast, plan_case); }
+  bool fits() const { return !memory_bytes || needed_bytes() <= *memory_bytes; }
 };
 
 /// Throws Error for a config that does not resolve on that many ranks, a model that is not there, a rank count that the

@@ -59,8 +59,7 @@ std::string header(const PlanResult& plan) {
 
 std::string table(const PlanResult& plan) {
   std::string text = "\nmemory of each rank at its peak\n" + format_forecast(plan.forecast) + "\n";
-  const std::size_t in_host =
-      plan.plan_case.can_offload ? plan.forecast.host.peak_bytes : plan.forecast.device.peak_bytes;
+  const std::size_t in_host = plan.plan_case.can_offload ? plan.forecast.host.peak_bytes : plan.needed_bytes();
   if (in_host > 0 && plan.ranks_per_host > 1) {
     text += fmt::format("  {:<24} {:>12}\n", fmt::format("a host of {} ranks", plan.ranks_per_host),
                         format_bytes(in_host * static_cast<std::size_t>(plan.ranks_per_host)));
@@ -80,8 +79,8 @@ std::string formulas(const PlanResult& plan) {
 
 std::string verdict(const PlanResult& plan) {
   if (!plan.memory_bytes) return line("fits", "not judged: no such device here; give --memory GB");
-  const std::string figures = fmt::format("{} of {} for each rank", format_bytes(plan.forecast.device.peak_bytes),
-                                          format_bytes(*plan.memory_bytes));
+  const std::string figures =
+      fmt::format("{} of {} for each rank", format_bytes(plan.needed_bytes()), format_bytes(*plan.memory_bytes));
   const std::string context = plan.plan_case.can_offload ? "; the CUDA context, some hundred MB, is not in it" : "";
   if (plan.fits()) return line("fits", "yes: " + figures + context);
   return line("fits", "no: " + figures + context) + line("advice", in_a_sentence(plan.advice)) +
