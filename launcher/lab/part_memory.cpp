@@ -140,17 +140,16 @@ bool offloads_nothing(const std::vector<Run>& runs) {
 
 void explain(Section& section, const std::vector<Run>& runs) {
   section.paragraph(
-      "The formula counts the states of mixed precision training: 2 bytes a parameter of weights, 2 of gradients, 12 "
-      "of fp32 master weights and Adam's two moments. It has no activations and no buffers, which do not shrink with "
-      "the stage: the smaller the model beside its batch, the less ZeRO saves of the whole.");
+      "The formula counts the states of mixed precision training: 2 bytes a parameter of weights, 2 of gradients, "
+      "12 of fp32 master weights and Adam's two moments. It has no activations and no buffers, which do not shrink "
+      "with the stage: the smaller the model beside its batch, the less ZeRO saves of the whole.");
   const auto of_stage = [&](int stage) { return std::ranges::find(runs, stage, &Run::stage); };
   const auto two = of_stage(2), three = of_stage(3);
   if (two != runs.end() && three != runs.end() && three->planned.peak_bytes > two->planned.peak_bytes) {
     section.paragraph(
         "ZeRO-3 takes more than ZeRO-2 here, since it gathers what it computes with (label leases): "
-        "`stage3_max_live_parameters` and `stage3_max_reuse_distance` of the config are larger than this whole model, "
-        "which "
-        "therefore stays gathered. For a model of billions of parameters they are a small part.");
+        "`stage3_max_live_parameters` and `stage3_max_reuse_distance` of the config are larger than this whole "
+        "model, which therefore stays gathered. For a model of billions of parameters they are a small part.");
   }
   if (offloads_nothing(runs)) return;
   section.paragraph(
@@ -173,8 +172,8 @@ Section memory_section(const std::vector<Run>& all) {
   if (runs.empty()) return section;
   const std::vector<Run> measured = finished(runs);
   section.paragraph(fmt::format(
-      "The prediction replays one step of the real engine on a device without memory; the measurement is what a run of "
-      "{} rank{} took at its peak. Every row of these runs is as long as it may be, the case that is predicted.",
+      "The prediction replays one step of the real engine on a device without memory; the measurement is what a run "
+      "of {} rank{} took at its peak. Every row of these runs is as long as it may be, the case that is predicted.",
       runs.front().ranks, runs.front().ranks == 1 ? "" : "s"));
   std::vector<std::string> charts = {chart_of(runs, "Predicted", &Run::planned, &Run::planned_host)};
   if (!measured.empty()) charts.push_back(chart_of(measured, "Measured", &Run::measured, &Run::measured_host));

@@ -6,9 +6,8 @@ namespace llama_zero::lab {
 Section report_section(const fs::path& folder) {
   Section section("report", "01 Setup");
   section.paragraph(
-      "`llama_zero report` takes the place of `ds_report` and of the lab's GPU check: versions of every library, and "
-      "for each host "
-      "and rank cards, memory, limits and what is missing.");
+      "`llama_zero report` takes the place of `ds_report` and of the lab's GPU check: versions of every library, "
+      "and for each host and rank cards, memory, limits and what is missing.");
   section.terminal("llama_zero report", MappedFile(folder / "report.txt").text());
   return section;
 }

@@ -164,13 +164,13 @@ void introduce(Section& section, const Scaling& scaling, const std::vector<Run>&
     section.paragraph("The dots at four ranks are what the lab guessed: 3.6 times for ZeRO-2, 3.4 times for ZeRO-3.");
   } else {
     section.paragraph(
-        "The lab guessed 3.6 times (ZeRO-2) and 3.4 times (ZeRO-3) on four GPUs; here there were fewer, so its guesses "
-        "stand unanswered.");
+        "The lab guessed 3.6 times (ZeRO-2) and 3.4 times (ZeRO-3) on four GPUs; here there were fewer, so its "
+        "guesses stand unanswered.");
   }
   if (on_cpu(runs.front())) {
     section.paragraph(
-        "On this CPU each rank computes with one thread, so ranks can only help up to the number of cores; beyond it "
-        "they take turns, and speed stays where it is. The device line at the top of the page has the cores.");
+        "On this CPU each rank computes with one thread, so ranks can only help up to the number of cores; beyond "
+        "it they take turns, and speed stays where it is. The device line at the top of the page has the cores.");
   }
 }
 
@@ -192,19 +192,15 @@ Section scaling_section(const std::vector<Run>& all) {
                           [](const Run& run) { return static_cast<double>(run.measured.peak_bytes) / 1e6; })});
   section.table("scaling", scaling_table(scaling));
   section.paragraph(
-      "Communication is the time that rank 0's collectives take, and so also what they wait for slower ranks; waiting "
-      "is "
-      "the part of it for which the computation stood still. Both are in the account that every run keeps "
-      "(`metrics.jsonl`, `summary.json`).");
+      "Communication is the time that rank 0's collectives take, and so also what they wait for slower ranks; "
+      "waiting is the part of it for which the computation stood still. Both are in the account that every run "
+      "keeps (`metrics.jsonl`, `summary.json`).");
   section.table("collectives", traffic_table(scaling), true);
   section.paragraph(
-      "Of the 2 bytes of each gradient a rank sends (N - 1) / N, and as much of 16-bit weights. Stages 0 to 2 gather "
-      "the "
-      "weights after the step, ZeRO-3 before they are used: once where `stage3_max_live_parameters` and "
+      "Of the 2 bytes of each gradient a rank sends (N - 1) / N, and as much of 16-bit weights. Stages 0 to 2 "
+      "gather the weights after the step, ZeRO-3 before they are used: once where `stage3_max_live_parameters` and "
       "`stage3_max_reuse_distance` let them stay, in forward and again in backward where not, which is ZeRO's half "
-      "more "
-      "communication. ZeRO-3's many calls are those of small buckets: `reduce_bucket_size` \"auto\" is hidden size "
-      "squared.");
+      "more communication.");
   add_headline(section, scaling);
   return section;
 }

@@ -149,8 +149,8 @@ Section seven_billion_section(const std::vector<Run>& runs) {
                   kMicroBatch * kAccumulation, kSequence, plans.backend));
   if (plans.memory_bytes) {
     section.paragraph(fmt::format(
-        "A GPU of this machine has {} GB for a rank: what takes more does not fit and is planned only. Where a run was "
-        "made, its measurement stands beside the plan, which counts CUDA's libraries too.",
+        "A GPU of this machine has {} GB for a rank: what takes more does not fit and is planned only. Where a run "
+        "was made, its measurement stands beside the plan, which counts CUDA's libraries too.",
         gigabytes(static_cast<double>(*plans.memory_bytes))));
   }
   section.charts(

@@ -167,10 +167,10 @@ Section sweep_section(std::vector<Run> all) {
   Section section("sweep", "03 Experiment 2: the sweep");
   const std::vector<Run> runs = finished(all);
   section.paragraph(
-      "ZeRO-2 with every combination of micro-batch, accumulation, optimizer offload and `overlap_comm`. Micro-steps "
-      "run one after another, as DeepSpeed runs them (`--no-coalesce`); llama_zero's own way is to coalesce a step "
-      "into "
-      "as few passes as fit memory, and then only the product of micro-batch and accumulation counts.");
+      "ZeRO-2 with every combination of micro-batch, accumulation, optimizer offload and `overlap_comm`. "
+      "Micro-steps run one after another, as DeepSpeed runs them (`--no-coalesce`); llama_zero's own way is to "
+      "coalesce a step into as few passes as fit memory, and then only the product of micro-batch and accumulation "
+      "counts.");
   if (!runs.empty()) {
     double most = 0.0;
     for (const Run& run : runs) most = std::max(most, tokens_per_second(run));
@@ -187,18 +187,17 @@ Section sweep_section(std::vector<Run> all) {
     const auto best = std::ranges::max_element(runs, {}, tokens_per_second);
     const auto least = std::ranges::min_element(runs, {}, [](const Run& run) { return run.measured.peak_bytes; });
     section.paragraph(fmt::format(
-        "Model: {}. Fastest: micro-batch {}, accumulation {}, offload {}, overlap {}: {:.0f} tokens/s. Least memory of "
-        "the device: micro-batch {}, offload {}: {} MB. A small difference between two runs of a few steps is noise: "
-        "the "
-        "table of pairs says how large that is.",
+        "Model: {}. Fastest: micro-batch {}, accumulation {}, offload {}, overlap {}: {:.0f} tokens/s. Least memory "
+        "of the device: micro-batch {}, offload {}: {} MB. A small difference between two runs of a few steps is "
+        "noise: the table of pairs says how large that is.",
         runs.front().model, best->micro_batch, best->accumulation, kOn[best->offload_optimizer], kOn[best->overlap],
         tokens_per_second(*best), least->micro_batch, kOn[least->offload_optimizer], of_memory(least->measured)));
     Table effects = effects_table(runs);
     if (!effects.rows.empty()) section.table("sweep_effects", std::move(effects));
     if (on_cpu(runs.front())) {
       section.paragraph(
-          "On the CPU backend a collective runs where it is called, so there is nothing that `overlap_comm` could hide "
-          "and its effect is the noise; on a GPU it takes waiting away.");
+          "On the CPU backend a collective runs where it is called, so there is nothing that `overlap_comm` could "
+          "hide and its effect is the noise; on a GPU it takes waiting away.");
     }
   }
   section.table("sweep", sweep_table(all), true);

@@ -137,8 +137,8 @@ std::string comparison(const std::vector<Run>& runs) {
   }
   if (most == 0.0) {
     return fmt::format(
-        "At all {} steps both runs have the same loss, to the last bit: what a stage changes is where numbers "
-        "lie, not what they are.",
+        "At all {} steps both runs have the same loss, to the last bit: what a stage changes is where numbers lie, "
+        "not what they are.",
         runs[0].steps.size());
   }
   return fmt::format("The losses of the two runs differ by {:.2g} at most.", most);
@@ -151,8 +151,7 @@ Section training_section(const fs::path& folder, const std::vector<Run>& runs) {
   const std::vector<Answers> answers = read_all_answers(folder);
   section.paragraph(
       "The lab's two config files, `ds_config_zero2.json` and `ds_config_zero3.json`, as they stand. What was "
-      "overridden for this "
-      "model stands in the commands below: `--set` changes one key of the file.");
+      "overridden for this model stands in the commands below: `--set` changes one key of the file.");
   for (const Run& run : runs) section.command(run.command);
   section.charts({chart_of(runs, {"Loss", "optimizer step", "loss (nats per output token)"}, &Step::loss, 1.0),
                   chart_of(runs, {"Learning rate", "optimizer step", "learning rate (millionths)"}, &Step::lr, 1e6)});
