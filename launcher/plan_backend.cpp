@@ -34,7 +34,7 @@ PlanBackend cuda_backend(AttentionChoice attention) {
   PlanBackend backend;
   backend.device = DeviceType::kCuda;
   backend.sizing = make_cuda_sizing_ops({cuda_attention_of(attention), {}});
-  backend.library_bytes = kCudaLibraryBytes;
+  backend.cuda_bytes = kCudaLibraryBytes;
   const GpuReport gpus = query_gpus();
   if (gpus.gpus.empty()) {
     backend.description = "CUDA; no GPU here: " + gpus.why_none;

@@ -15,8 +15,8 @@ struct PlanBackend {
   std::unique_ptr<Ops> sizing;
   /// Memory that each of `ranks_on_host` ranks may take of this machine's device; none when it has no such device.
   std::optional<std::size_t> memory_bytes;
-  std::size_t library_bytes = 0;  ///< what CUDA's libraries take beside the arena
-  std::string description;        ///< "CUDA; no GPU here: no NVIDIA driver is loaded"
+  std::size_t cuda_bytes = 0;  ///< what CUDA's libraries take beside the arena
+  std::string description;     ///< "CUDA; no GPU here: no NVIDIA driver is loaded"
 };
 
 /// kAuto: CUDA where this program has it, else the CPU. `attention`: whose workspace counts on a GPU. Throws Error when

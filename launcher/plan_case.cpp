@@ -43,6 +43,7 @@ PlanCase plan_case_of(const TrainConfig& config, int ranks, bool can_offload) {
   PlanCase plan_case;
   plan_case.engine = engine_options_of(config);
   plan_case.ranks = ranks;
+  plan_case.by_nccl = config.run.communicator != CommunicatorChoice::kMpi;
   plan_case.can_offload = can_offload;
   plan_case.longest_row = config.run.sequence_length;
   plan_case.micro_batch = config.batch.micro_batch_size;

@@ -20,6 +20,7 @@ inline constexpr std::int64_t kMostTokensPerPass = 8192;
 struct PlanCase {
   EngineOptions engine;
   int ranks = 1;
+  bool by_nccl = true;  ///< where each of several ranks has a GPU of its own
   // How a step is cut into passes.
   std::int64_t longest_row = 0;  ///< tokens
   std::int64_t micro_batch = 1;  ///< rows

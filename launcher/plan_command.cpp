@@ -62,10 +62,10 @@ TrainConfig resolve_for(const ConfigFile& file, const ModelSource& model, int ra
 
 MemoryForecast replay(const ParamTable& table, const PlanCase& plan_case, const PlanBackend& backend) {
   MemoryForecast forecast = forecast_memory(table, plan_case, *backend.sizing, largest_step(plan_case));
-  if (backend.library_bytes == 0) return forecast;
-  forecast.device.at_peak["CUDA libraries"] = backend.library_bytes;
-  forecast.device.peak_bytes += backend.library_bytes;
-  if (plan_case.ranks > 1) {
+  if (backend.cuda_bytes == 0) return forecast;
+  forecast.device.at_peak["CUDA libraries"] = backend.cuda_bytes;
+  forecast.device.peak_bytes += backend.cuda_bytes;
+  if (plan_case.ranks > 1 && plan_case.by_nccl) {
     forecast.device.at_peak["NCCL"] = kNcclBytes;
     forecast.device.peak_bytes += kNcclBytes;
   }

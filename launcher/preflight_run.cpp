@@ -36,13 +36,26 @@ std::size_t checkpoint_copy(const TrainSetup& setup, const Runtime& runtime) {
   return bytes_of_elements(map.elements(runtime.rank()));
 }
 
+/// What of the plan's host memory is to be page-locked.
+std::size_t pinned_bytes(const TrainSetup& setup) {
+  const ZeroConfig& zero = setup.config.zero;
+  std::size_t bytes = 0;
+  for (const auto& [label, size] : setup.plan.host.at_peak) {
+    const bool pageable = label == "host weights"
+                              ? !zero.offload_param.pin_memory
+                              : label != "host activations" && zero.offload_optimizer.memory == HostMemory::kPageable;
+    if (!pageable) bytes += size;
+  }
+  return bytes;
+}
+
 /// What one rank tells the others: "host memory pinned".
 std::string needs_of_rank(const TrainSetup& setup, const Runtime& runtime) {
   const DeviceType device = runtime.device().type();
   const bool on_gpu = device == DeviceType::kCuda;
   const std::size_t step = bytes_on_host(setup.plan, device);
   const std::size_t staging = on_gpu && runtime.ranks() > 1 ? kStagingBytes : 0;
-  const std::size_t pinned = staging + (on_gpu ? setup.plan.host.peak_bytes : 0);
+  const std::size_t pinned = staging + (on_gpu ? pinned_bytes(setup) : 0);
   return fmt::format("{} {} {}", host_name(), step + checkpoint_copy(setup, runtime) + staging, pinned);
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "launcher/driver_memory.h"
+
 namespace llama_zero {
 namespace {
 
@@ -74,7 +76,9 @@ void Runtime::count_sharers() {
 
 std::size_t Runtime::free_bytes() const {
   group_.barrier();  // every context on the device has taken its part
-  const std::size_t free = backend_.device->memory_info().free / static_cast<std::size_t>(sharing_);
+  const std::size_t taken = backend_.device->type() == DeviceType::kCuda ? library_bytes(*this) : 0;
+  const std::size_t all = backend_.device->memory_info().free / static_cast<std::size_t>(sharing_);
+  const std::size_t free = all - std::min(all, taken);
   return static_cast<std::size_t>(group_.min(static_cast<std::int64_t>(free)));
 }
 
@@ -96,7 +100,7 @@ std::string Runtime::describe_device() const {
 
 std::string Runtime::describe_ranks() const {
   return fmt::format("{} ({} on this host), {} thread{} each; {}, {}", ranks(), ranks_on_host(), threads_,
-                     threads_ == 1 ? "" : "s", communicator_->description(), world_.library());
+                     threads_ == 1 ? "" : "s", communicator_->description(), world_.version());
 }
 
 }  // namespace llama_zero

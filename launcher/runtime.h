@@ -39,8 +39,8 @@ class Runtime {
   Communicator& communicator() { return *communicator_; }
   bool exchanges_by_nccl() const { return by_nccl_; }
 
-  /// Collective: what of the device's free memory this rank may take, the same on every rank: the least, where ranks
-  /// share a device or the hosts differ.
+  /// Collective: what of the device's free memory this rank may take, without what its libraries will
+  /// (driver_memory.h), the same on every rank: the least, where ranks share a device or the hosts differ.
   std::size_t free_bytes() const;
 
   /// What the driver counts more than when this object was made: the run's memory on a GPU that no other rank shares.

@@ -364,7 +364,7 @@ MpiWorld::~MpiWorld() {
   MPI_Finalize();
 }
 
-std::string MpiWorld::library() const {
+std::string MpiWorld::version() const {
   char text[MPI_MAX_LIBRARY_VERSION_STRING];
   int length = 0;
   check_mpi(MPI_Get_library_version(text, &length), "MPI version");

@@ -31,7 +31,7 @@ class MpiWorld {
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }
   /// "Open MPI v4.1.4, ..."
-  std::string library() const;
+  std::string version() const;
 
   /// Prints `message` (when not empty) on stderr and ends all ranks with exit code 1. Of several ranks that call it at
   /// about the same time only the lowest prints.

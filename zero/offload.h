@@ -19,8 +19,8 @@ struct OptimizerOffload {
   int threads = 0;  ///< of the host's update; 0: one for each core that the process may use
 };
 
-/// Some 6 ms of a host that moves 150 GB/s: waking its threads for each tile must cost little beside it.
-inline constexpr std::int64_t kMostTileElements = std::int64_t{1} << 25U;
+/// Four times as many were no faster on 7B (docs/performance.md).
+inline constexpr std::int64_t kMostTileElements = std::int64_t{1} << 23U;
 
 /// The same for one rank.
 struct OffloadPlan {

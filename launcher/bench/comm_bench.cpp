@@ -62,6 +62,14 @@ void register_with_nccl(Communicator& communicator, View memory) {
 #endif
 }
 
+std::vector<Half> values_of(int rank, std::int64_t count) {
+  const CounterRng rng(11, static_cast<std::uint64_t>(rank));
+  std::vector<Half> values;
+  for (std::int64_t i = 0; i < count; ++i)
+    values.emplace_back(static_cast<float>(rng.normal(static_cast<std::uint64_t>(i))));
+  return values;
+}
+
 /// Buffers of `elements` fp16 numbers on the device, and what is done with them.
 class Bench {
  public:
@@ -103,7 +111,16 @@ class Bench {
     runtime_.device().fill_bytes(recv_, 0xff, *stream_);
     runtime_.device().fill_bytes(out_, 0xff, *stream_);
   }
-  void zero() { runtime_.device().fill_bytes(all_, 0, *stream_); }
+  /// Random numbers in all of what is sent.
+  void fill_random() {
+    const std::int64_t piece = std::min<std::int64_t>(send_.numel(), kMiB / 2);
+    set(values_of(runtime_.rank(), piece));
+    for (std::int64_t begin = piece; begin < send_.numel(); begin += piece) {
+      const std::int64_t count = std::min(piece, send_.numel() - begin);
+      runtime_.device().copy(send_.slice(0, count), send_.slice(begin, count), *stream_);
+    }
+    stream_->synchronize();
+  }
 
  private:
   std::vector<Half> read(View from, std::int64_t count) {
@@ -118,14 +135,6 @@ class Bench {
   View all_, send_, recv_, out_;
   std::unique_ptr<Stream> stream_;
 };
-
-std::vector<Half> values_of(int rank, std::int64_t count) {
-  const CounterRng rng(11, static_cast<std::uint64_t>(rank));
-  std::vector<Half> values;
-  for (std::int64_t i = 0; i < count; ++i)
-    values.emplace_back(static_cast<float>(rng.normal(static_cast<std::uint64_t>(i))));
-  return values;
-}
 
 bool same_bits(const std::vector<Half>& a, const std::vector<Half>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Half)) == 0;
@@ -263,7 +272,7 @@ void run(const Options& options, MpiWorld& world) {
             {"nvls", environment("NCCL_NVLS_ENABLE")},
             {"registered", options.registered}};
   json["checked"] = check(bench, runtime.communicator(), *staged);
-  bench.zero();
+  bench.fill_random();
   json["sizes"] = Json::array();
   for (std::int64_t mib = options.least_mib; mib <= options.most_mib; mib *= 2)
     json["sizes"].push_back(time_size(options, runtime, bench, mib * kMiB));

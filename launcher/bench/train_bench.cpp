@@ -37,17 +37,8 @@ LlamaConfig config_of(const Options& options) {
 }
 
 EngineOptions engine_options(const Options& options) {
-  EngineOptions engine;
+  EngineOptions engine = bench_engine_options(options.dtype, options.sequence);
   engine.stage = options.stage;
-  engine.dtype = engine.grad_accum_dtype = options.dtype;
-  engine.scaler.check_overflow = engine.scaler.dynamic = options.dtype == DType::kF16;
-  if (engine.scaler.dynamic) engine.scaler.initial_scale = 4096.0F;
-  engine.gradient_clipping = 1.0;
-  engine.optimizer.weight_decay = 0.01;
-  ScheduleRow row;
-  row.lr = 2e-5;
-  engine.schedule = {row};
-  engine.max_positions = options.sequence;
   engine.transformer.checkpointing = options.checkpointing;
   engine.overlap_comm = options.overlap;
   engine.offload_optimizer.enabled = options.offload_optimizer;

@@ -42,25 +42,6 @@ std::size_t bytes_of(const MemoryReport& report, const std::string& label) {
   return found == report.peak_by_label.end() ? 0 : found->second;
 }
 
-/// The same on streams that are threads, where an event that is missing lets work run too early.
-std::vector<RankRecord> train_on_threads(const RunOptions& run, bool poison) {
-  std::vector<RankRecord> records(static_cast<std::size_t>(run.ranks));
-  run_rank_threads(run.ranks, [&](Communicator& communicator) {
-    WorkerRank rank(run, engine_options(run), communicator, nullptr, poison);
-    RankRecord& record = records[static_cast<std::size_t>(communicator.rank())];
-    for (int step = 0; step < run.steps; ++step) {
-      const StepResult result = rank.step(step);
-      record.losses.push_back(result.loss);
-      record.states.push_back(result.state);
-    }
-    for (int unit = 0; unit < rank.table.unit_count(); ++unit) {
-      rank.engine->gather_weights(unit, record.weights.emplace_back());
-      rank.engine->gather_master(unit, record.masters.emplace_back());
-    }
-  });
-  return records;
-}
-
 }  // namespace
 
 TEST_CASE("offloaded optimizer states train the same weights bit for bit at stages 1 to 3, in one pass and in three") {
@@ -127,7 +108,7 @@ TEST_CASE("copies that run beside the computation change no bit") {
           };
           INFO("stage " << stage << ", " << ranks << " ranks, overlap " << overlap
                         << (poison ? ", tied, poisoned" : ""));
-          CHECK(first_difference(reference, train_on_threads(run, poison)) == "");
+          CHECK(first_difference(reference, train_on_workers(run, poison)) == "");
         }
       }
     }

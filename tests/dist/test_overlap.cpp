@@ -28,24 +28,6 @@ RunOptions run_of(int stage, int ranks) {
   return run;
 }
 
-std::vector<RankRecord> train_on_workers(const RunOptions& run, bool poison) {
-  std::vector<RankRecord> records(static_cast<std::size_t>(run.ranks));
-  run_rank_threads(run.ranks, [&](Communicator& communicator) {
-    WorkerRank rank(run, engine_options(run), communicator, nullptr, poison);
-    RankRecord& record = records[static_cast<std::size_t>(communicator.rank())];
-    for (int step = 0; step < run.steps; ++step) {
-      const StepResult result = rank.step(step);
-      record.losses.push_back(result.loss);
-      record.states.push_back(result.state);
-    }
-    for (int unit = 0; unit < rank.table.unit_count(); ++unit) {
-      rank.engine->gather_weights(unit, record.weights.emplace_back());
-      rank.engine->gather_master(unit, record.masters.emplace_back());
-    }
-  });
-  return records;
-}
-
 /// What has happened on a rank, by name; streams may wait for it.
 class Diary {
  public:

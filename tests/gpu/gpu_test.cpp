@@ -16,10 +16,12 @@ bool gpu_ready() {
   return ready;
 }
 
-std::int64_t sized(std::int64_t size, std::int64_t small) {
-  static const bool is_small = std::getenv("LLAMA_ZERO_TEST_SMALL") != nullptr;
-  return is_small ? std::min(size, small) : size;
+bool small_sizes() {
+  static const bool small = std::getenv("LLAMA_ZERO_TEST_SMALL") != nullptr;
+  return small;
 }
+
+std::int64_t sized(std::int64_t size, std::int64_t small) { return small_sizes() ? std::min(size, small) : size; }
 
 Gpu& Gpu::get() {
   // Never destroyed: the CUDA runtime may be gone before static objects are.

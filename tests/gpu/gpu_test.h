@@ -20,6 +20,7 @@ bool gpu_ready();
 /// `size`, or `small` where LLAMA_ZERO_TEST_SMALL is set: scripts/sanitize_gpu sets it, since compute-sanitizer takes
 /// minutes for what else takes milliseconds. The smaller size reaches the same kernels.
 std::int64_t sized(std::int64_t size, std::int64_t small);
+bool small_sizes();
 
 /// The device, a stream and a workspace, made once for all tests.
 struct Gpu {

@@ -59,6 +59,20 @@ Engine::UnitReader fast_weights(const ParamTable& table) {
   };
 }
 
+EngineOptions bench_engine_options(DType dtype, std::int64_t sequence) {
+  EngineOptions engine;
+  engine.dtype = engine.grad_accum_dtype = dtype;
+  engine.scaler.check_overflow = engine.scaler.dynamic = dtype == DType::kF16;
+  if (engine.scaler.dynamic) engine.scaler.initial_scale = 4096.0F;
+  engine.gradient_clipping = 1.0;
+  engine.optimizer.weight_decay = 0.01;
+  ScheduleRow row;
+  row.lr = 2e-5;
+  engine.schedule = {row};
+  engine.max_positions = sequence;
+  return engine;
+}
+
 double flops_per_token(const ParamTable& table, std::int64_t sequence) {
   const LlamaConfig& config = table.config();
   return 6.0 * static_cast<double>(table.total_numel() - config.vocab_size * config.hidden_size) +

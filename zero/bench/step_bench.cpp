@@ -43,16 +43,7 @@ CudaAttention attention_of(const std::string& name) {
 CudaAttention best_attention() { return cudnn_status().usable ? CudaAttention::kCudnn : CudaAttention::kAuto; }
 
 EngineOptions engine_options(const Options& options) {
-  EngineOptions engine;
-  engine.dtype = engine.grad_accum_dtype = dtype_of(options.dtype);
-  engine.scaler.check_overflow = engine.scaler.dynamic = engine.dtype == DType::kF16;
-  if (engine.scaler.dynamic) engine.scaler.initial_scale = 4096.0F;
-  engine.gradient_clipping = 1.0;
-  engine.optimizer.weight_decay = 0.01;
-  ScheduleRow row;
-  row.lr = 2e-5;
-  engine.schedule = {row};
-  engine.max_positions = options.sequence;
+  EngineOptions engine = bench_engine_options(dtype_of(options.dtype), options.sequence);
   if (options.checkpointing == "none") engine.transformer.checkpointing = ActivationCheckpointing::kNone;
   return engine;
 }
@@ -64,7 +55,7 @@ struct Row {
 };
 
 struct Result {
-  std::string card, library;
+  std::string card, attention;
   std::int64_t parameters = 0, tokens = 0;
   double flops_per_token = 0.0;
   Samples step, limit;
@@ -147,7 +138,7 @@ Result measure(const Options& options) {
 
   Result result;
   result.card = device->description();
-  result.library = cudnn_status().usable ? cudnn_status().text : "flash attention (" + cudnn_status().text + ")";
+  result.attention = cudnn_status().usable ? cudnn_status().text : "flash attention (" + cudnn_status().text + ")";
   result.parameters = table.total_numel();
   result.tokens = passes.front().tokens_count() * static_cast<std::int64_t>(passes.size());
   result.flops_per_token = flops_per_token(table, options.sequence);
@@ -199,7 +190,7 @@ nlohmann::ordered_json to_json(const Options& options, const Result& r) {
                               {"limit_ms", r.limit.median_ms},
                               {"limit_spread", r.limit.spread},
                               {"step_efficiency", r.efficiency()},
-                              {"limit_attention", r.library},
+                              {"limit_attention", r.attention},
                               {"copy_gb_s", r.copy_rate * 1e-9},
                               {"memory_gb", static_cast<double>(r.memory_bytes) * 1e-9},
                               {"first_loss", r.first_loss},
@@ -214,7 +205,7 @@ void print(const Options& options, const Result& r) {
   fmt::print(
       "{} | {} ({:.0f}M parameters) {} | {} tokens a step in passes of {} x {} | copy {:.0f} GB/s | limit with {}\n",
       r.card, options.shape, static_cast<double>(r.parameters) * 1e-6, options.dtype, r.tokens, options.micro_batch,
-      options.sequence, r.copy_rate * 1e-9, r.library);
+      options.sequence, r.copy_rate * 1e-9, r.attention);
   fmt::print("{:<24} {:>6} {:>10} {:>10} {:>10}\n", "op", "calls", "limit ms", "ours ms", "lost ms");
   for (const auto& [name, row] : r.rows) {
     fmt::print("{:<24} {:>6} {:>10.3f} {:>10.3f} {:>10.3f}\n", name, row.calls, row.limit_ms, row.ours_ms,
