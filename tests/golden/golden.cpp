@@ -7,6 +7,7 @@
 #include "model/host_floats.h"
 #include "model/transformer.h"
 #include "tests/golden/rule.h"
+#include "tests/support/source_folder.h"
 
 namespace llama_zero::test {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::size_t kArenaBytes = std::size_t{192} << 20U;
 constexpr std::int64_t kWorkspaceBytes = std::int64_t{64} << 20U;
 constexpr std::size_t kPassMultiple = 16;
 
-fs::path golden_folder() { return fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests" / "data" / "golden"; }
+fs::path golden_folder() { return source_folder() / "tests" / "data" / "golden"; }
 
 void append_document(Pass& pass, const TokenIds& tokens) {
   const auto length = static_cast<std::int64_t>(tokens.size());

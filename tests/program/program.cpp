@@ -45,7 +45,7 @@ void set_environment(const std::vector<std::string>& more) {
 std::vector<std::string> command_of(const std::vector<std::string>& arguments, int ranks) {
   std::vector<std::string> command;
   if (ranks > 0) command = {"mpirun", "--bind-to", "none", "-np", std::to_string(ranks)};
-  command.push_back(LLAMA_ZERO_BINARY);
+  command.push_back(program_file());
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }

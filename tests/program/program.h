@@ -26,6 +26,9 @@ struct RunOptions {
   fs::path terminate_when;               ///< the child gets one SIGTERM when this file has content; empty: never
 };
 
+/// The binary under test, absolute.
+fs::path program_file();
+
 /// Runs `llama_zero arguments...` to its end. A child that takes longer than two minutes is killed (exit code 137).
 Outcome run_program(const std::vector<std::string>& arguments, const RunOptions& options = {});
 

@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "tests/program/program.h"
+#include "tests/support/source_folder.h"
 
 namespace llama_zero::test {
 namespace {
 
-const fs::path kSource = LLAMA_ZERO_SOURCE_DIR;
+const fs::path kSource = source_folder();
 
 /// What scripts/lab printed; its exit code in `code`.
 std::string run_lab(const fs::path& output, const std::string& settings, int& code) {
@@ -19,8 +20,8 @@ std::string run_lab(const fs::path& output, const std::string& settings, int& co
   fs::create_directories(output);
   // As run_program does: what Open MPI never frees is not our leak.
   const std::string command = "ASAN_OPTIONS=\"$ASAN_OPTIONS:detect_leaks=0\" LLAMA_ZERO_POISON=1 LLAMA_ZERO='" +
-                              std::string(LLAMA_ZERO_BINARY) + "' LAB_OUTPUT='" + output.string() + "' " + settings +
-                              " '" + (kSource / "scripts/lab").string() + "' > '" + said.string() + "' 2>&1";
+                              program_file().string() + "' LAB_OUTPUT='" + output.string() + "' " + settings + " '" +
+                              (kSource / "scripts/lab").string() + "' > '" + said.string() + "' 2>&1";
   code = std::system(command.c_str());
   return read_text(said);
 }

@@ -4,12 +4,13 @@
 #include <utility>
 
 #include "tests/program/program.h"
+#include "tests/support/source_folder.h"
 #include "zero/checkpoint/folder.h"
 
 namespace llama_zero::test {
 namespace {
 
-std::string lab_config(const std::string& name) { return std::string(LLAMA_ZERO_SOURCE_DIR) + "/configs/" + name; }
+std::string lab_config(const std::string& name) { return (source_folder() / "configs" / name).string(); }
 
 Outcome on_ranks(int ranks, const std::vector<std::string>& arguments, std::vector<std::string> environment = {}) {
   RunOptions options;

@@ -14,6 +14,7 @@
 #include "core/rng.h"
 #include "data/token_file_writer.h"
 #include "data/tokenizer.h"
+#include "tests/support/source_folder.h"
 #include "tests/support/temporary_folder.h"
 
 namespace llama_zero::test {
@@ -41,9 +42,7 @@ std::string message_of(const Action& action) {
 
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-inline Tokenizer sample_tokenizer() {
-  return Tokenizer(fs::path(LLAMA_ZERO_SOURCE_DIR) / "data" / "sample" / "tokenizer.model");
-}
+inline Tokenizer sample_tokenizer() { return Tokenizer(source_folder() / "data" / "sample" / "tokenizer.model"); }
 
 /// Lengths of one row.
 struct RowShape {

@@ -12,6 +12,7 @@
 #include "data/sample/family.h"
 #include "data/sample/generator.h"
 #include "data/tokenizer.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 
@@ -123,7 +124,7 @@ TEST_CASE("the sample is the same on every call, and another seed gives another"
 }
 
 TEST_CASE("the bundled tokenizer splits digits and covers any text by bytes") {
-  const Tokenizer tokenizer(std::string(LLAMA_ZERO_SOURCE_DIR) + "/data/sample/tokenizer.model");
+  const Tokenizer tokenizer(test::source_folder() / "data/sample/tokenizer.model");
   for (const char* text :
        {"12345", "na\xc3\xafve \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x99\x82", "tab\tand\nline  two spaces"}) {
     const auto ids = tokenizer.encode(text);

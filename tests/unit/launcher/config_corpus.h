@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 namespace llama_zero::config_test {
 
@@ -21,7 +22,7 @@ inline std::string header(std::string_view text, std::string_view label) {
 
 inline std::vector<fs::path> corpus() {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/configs")) {
+  for (const auto& entry : fs::directory_iterator(test::source_folder() / "tests/data/configs")) {
     files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());

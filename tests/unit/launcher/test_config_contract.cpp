@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "launcher/schema.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -20,8 +21,7 @@ struct ContractKey {
 };
 
 std::vector<ContractKey> contract_keys() {
-  std::istringstream file(
-      std::string(MappedFile(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/contract_keys.txt").text()));
+  std::istringstream file(std::string(MappedFile(test::source_folder() / "tests/data/contract_keys.txt").text()));
   std::vector<ContractKey> keys;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line.starts_with('#')) continue;

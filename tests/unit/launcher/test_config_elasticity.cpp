@@ -4,6 +4,7 @@
 #include "core/files.h"
 #include "launcher/schema.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -23,7 +24,7 @@ BatchConfig batch_of(std::string_view more, int ranks) {
 }  // namespace
 
 TEST_CASE("elastic batches are those of DeepSpeed's own code") {
-  const MappedFile file(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/traces/elasticity.json");
+  const MappedFile file(test::source_folder() / "tests/data/traces/elasticity.json");
   const auto data = nlohmann::json::parse(file.text());
   REQUIRE(data.at("cases").size() > 200);
   for (const auto& entry : data.at("cases")) {

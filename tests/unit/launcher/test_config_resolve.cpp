@@ -6,13 +6,14 @@
 #include "launcher/json_document.h"
 #include "launcher/schema.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
 
 namespace {
 
-fs::path lab_file(std::string_view name) { return fs::path(LLAMA_ZERO_SOURCE_DIR) / "configs" / name; }
+fs::path lab_file(std::string_view name) { return test::source_folder() / "configs" / name; }
 
 TrainConfig resolve_file(std::string_view name, int ranks, const ConfigFlags& flags = {}) {
   return resolve(load_config(lab_file(name), flags), facts_of(ranks));
@@ -185,12 +186,12 @@ TEST_CASE("a config is found as given and a missing one names the places") {
                  "config no_such_config.json does not exist; looked for no_such_config.json, "
                  "configs/no_such_config.json and "));
   CHECK(message_of([] { load_config(fs::path("/no/such.json"), {}); }) == "config /no/such.json does not exist");
-  CHECK(contains(message_of([] { load_config(fs::path(LLAMA_ZERO_SOURCE_DIR), {}); }), "is not a file"));
+  CHECK(contains(message_of([] { load_config(test::source_folder(), {}); }), "is not a file"));
 }
 
 TEST_CASE("a bare name is found in the configs folder") {
   const fs::path old_folder = fs::current_path();
-  fs::current_path(LLAMA_ZERO_SOURCE_DIR);
+  fs::current_path(test::source_folder());
   const std::string source = load_config(fs::path("ds_config_zero2.json"), {}).source;
   fs::current_path(old_folder);
   CHECK(source == "configs/ds_config_zero2.json");

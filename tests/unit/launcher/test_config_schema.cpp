@@ -7,6 +7,7 @@
 #include "launcher/schema.h"
 #include "launcher/schema_coerce.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -49,7 +50,7 @@ TEST_CASE("names and aliases do not collide") {
 
 TEST_CASE("every honoured key names a test of its behaviour, which exists") {
   std::string sources;
-  for (const auto& entry : fs::recursive_directory_iterator(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests")) {
+  for (const auto& entry : fs::recursive_directory_iterator(test::source_folder() / "tests")) {
     if (entry.path().extension() == ".cpp" && entry.file_size() > 0) sources += MappedFile(entry.path()).text();
   }
   for (const SchemaKey& key : schema_keys()) {
@@ -99,7 +100,7 @@ TEST_CASE("the page of Markdown has a row for every key") {
 }
 
 TEST_CASE("docs/config.md is the page of the table") {
-  const std::string page(MappedFile(fs::path(LLAMA_ZERO_SOURCE_DIR) / "docs/config.md").text());
+  const std::string page(MappedFile(test::source_folder() / "docs/config.md").text());
   const std::string table = schema_markdown();
   const auto differs = std::mismatch(page.begin(), page.end(), table.begin(), table.end());
   const auto line = 1 + std::count(page.begin(), differs.first, '\n');

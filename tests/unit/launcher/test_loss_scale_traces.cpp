@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "kernels/step_state.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -75,7 +76,7 @@ nlohmann::json changes(const std::vector<Step>& steps) {
 }  // namespace
 
 TEST_CASE("200 overflow patterns move the loss scale as DeepSpeed's scaler, step by step, under all options") {
-  const MappedFile file(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/traces/loss_scale.json");
+  const MappedFile file(test::source_folder() / "tests/data/traces/loss_scale.json");
   const auto data = nlohmann::json::parse(file.text());
   CHECK(contains(data.at("compared").get<std::string>(), "equals DynamicLossScaler of DeepSpeed"));
   std::vector<LossScalerConfig> configs;

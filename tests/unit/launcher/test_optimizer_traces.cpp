@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "optimizer_run.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -16,7 +17,7 @@ namespace {
 constexpr double kUnit = 0x1p-24;  // rounding of fp32
 
 json read_traces() {
-  return json::parse(MappedFile(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/traces/optimizers.json").text());
+  return json::parse(MappedFile(test::source_folder() / "tests/data/traces/optimizers.json").text());
 }
 
 TrainConfig config_of(const json& trace, std::size_t updates) {

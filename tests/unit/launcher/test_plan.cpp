@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "launcher/plan_command.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -37,7 +38,7 @@ std::size_t label_of(const PlanResult& plan, const char* label) { return plan.fo
 
 TEST_CASE("plan accepts every valid config of the corpus and rejects the others with the same words") {
   int valid = 0;
-  for (const auto& entry : fs::directory_iterator(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/configs")) {
+  for (const auto& entry : fs::directory_iterator(test::source_folder() / "tests/data/configs")) {
     const std::string text(MappedFile(entry.path()).text());
     PlanArguments arguments = arguments_of({}, std::stoi(header(text, "// ranks: ")));
     arguments.train.config = entry.path();

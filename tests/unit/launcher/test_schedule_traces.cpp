@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "launcher/schedule.h"
 #include "test_config_support.h"
+#include "tests/support/source_folder.h"
 
 using namespace llama_zero;
 using namespace llama_zero::config_test;
@@ -52,8 +53,7 @@ void check_values(const std::vector<double>& values, const std::vector<double>& 
 }  // namespace
 
 TEST_CASE("300 updates of every schedule run with the rates and momenta derived from its description") {
-  const json file =
-      json::parse(MappedFile(fs::path(LLAMA_ZERO_SOURCE_DIR) / "tests/data/traces/schedules.json").text());
+  const json file = json::parse(MappedFile(test::source_folder() / "tests/data/traces/schedules.json").text());
   CHECK(file["compared"].get<std::string>().starts_with("every value of DeepSpeed's types equals"));
   std::map<std::string, int> seen;
   for (const json& trace : file["traces"]) {
