@@ -77,11 +77,12 @@ Case rmsnorm_forward_first(CaseBuilder& b, const Shape& s) {
           [&b, args] { return expected(b.backend(), args); }};
 }
 
-Case rmsnorm_backward(CaseBuilder& b, const Shape& s) {
+Case rmsnorm_backward_of(CaseBuilder& b, const Shape& s, bool joined) {
   const std::int64_t n = s.tokens * s.hidden;
   RmsNormBackward args{
-      s.tokens,    s.hidden, b.random(n), b.random(n), b.random(s.hidden), b.positive_as(b.wide(), s.tokens),
-      b.random(n), {},       {},          false};
+      s.tokens, s.hidden, b.random(n), b.random(n), b.random(s.hidden), b.positive_as(b.wide(), s.tokens),
+      {},       {},       {},          false};
+  if (joined) args.grad_residual = b.random(n);
   args.grad_input = b.empty(b.storage(), n);
   args.grad_weight = b.empty(b.wide(), s.hidden);
   b.reserve_workspace(args);
@@ -92,6 +93,11 @@ Case rmsnorm_backward(CaseBuilder& b, const Shape& s) {
           {args.grad_input, args.grad_weight},
           [&b, args] { return expected(b.backend(), args); }};
 }
+
+Case rmsnorm_backward(CaseBuilder& b, const Shape& s) { return rmsnorm_backward_of(b, s, true); }
+
+/// The last norm of a model: no other gradient joins in.
+Case rmsnorm_backward_last(CaseBuilder& b, const Shape& s) { return rmsnorm_backward_of(b, s, false); }
 
 Case linear_forward(CaseBuilder& b, const Shape& s) {
   LinearForward args{s.tokens, s.hidden, s.out, b.random(s.tokens * s.hidden), b.random(s.out * s.hidden), {}};
@@ -347,6 +353,7 @@ const std::vector<OpEntry>& op_table() {
                                              {"rmsnorm_forward", "TH", rmsnorm_forward},
                                              {"rmsnorm_forward_first", "TH", rmsnorm_forward_first},
                                              {"rmsnorm_backward", "TH", rmsnorm_backward},
+                                             {"rmsnorm_backward_last", "TH", rmsnorm_backward_last},
                                              {"linear_forward", "THN", linear_forward},
                                              {"linear_backward_input", "THN", linear_backward_input},
                                              {"linear_backward_weight", "THN", linear_backward_weight},

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/block.cuh"
+#include "kernels/cuda/early_launch.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/pack.cuh"
 
@@ -11,6 +12,7 @@ namespace llama_zero::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kRows = 4;  ///< places that a block of the sum looks at
 
 __device__ __forceinline__ bool in_vocabulary(std::int32_t token, std::int64_t vocab_size) {
   return token >= 0 && token < vocab_size;
@@ -37,6 +39,7 @@ __global__ void __launch_bounds__(kThreads) gather_rows_kernel(const std::int32_
 
 __global__ void __launch_bounds__(kThreads)
     count_tokens_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size, std::int32_t* counts) {
+  let_next_kernel_start();
   const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (t < count && in_vocabulary(tokens[t], vocab_size)) atomicAdd(counts + tokens[t], 1);
 }
@@ -93,6 +96,8 @@ struct EmptyRows {
 __global__ void __launch_bounds__(kScanThreads)
     scan_counts_kernel(const std::int32_t* counts, std::int64_t vocab_size, std::int32_t* start, std::int32_t* cursors,
                        const EmptyRows empty) {
+  wait_for_earlier_kernel();
+  let_next_kernel_start();
   if (blockIdx.x > 0) {
     constexpr int kTeams = kScanThreads / kThreads;
     const int team = (static_cast<int>(blockIdx.x) - 1) * kTeams + static_cast<int>(threadIdx.x) / kThreads;
@@ -133,24 +138,27 @@ __global__ void __launch_bounds__(kScanThreads)
 __global__ void __launch_bounds__(kThreads)
     scatter_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
                              std::int32_t* cursors, std::int32_t* unsorted) {
+  wait_for_earlier_kernel();
+  let_next_kernel_start();
   const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (t < count && in_vocabulary(tokens[t], vocab_size)) {
     unsorted[atomicAdd(cursors + tokens[t], 1)] = static_cast<std::int32_t>(t);
   }
 }
 
-/// A place among the sorted positions.
-struct Place {
+/// A place among the sorted positions; read in one access.
+struct alignas(16) Place {
   std::int32_t position;
   std::int32_t token;
   std::int32_t end;  ///< of the token's places, in the first of them; else 0
 };
 
-/// Sorts inside each range, a warp a position: its place is the number of smaller ones, whatever the order was. The
-/// first `own` blocks.
+/// Sorts inside each range, a warp a position: its place is the number of smaller ones, whatever the order was.
 __global__ void __launch_bounds__(kThreads)
     rank_positions_kernel(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size,
                           const std::int32_t* start, const std::int32_t* unsorted, Place* sorted) {
+  wait_for_earlier_kernel();
+  let_next_kernel_start();
   const std::int64_t t = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
   if (t >= count || !in_vocabulary(tokens[t], vocab_size)) return;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -188,29 +196,44 @@ __device__ __forceinline__ void sum_positions(const G* columns, const Place* sor
   }
 }
 
-/// A block: some columns of the row whose places begin at the block's; a thread N columns. `places`: how many there
-/// are.
+/// A block: some columns of the rows whose places begin among kRows neighbouring places; a thread N columns. Most
+/// tokens have one position, so what hides the latency is the first positions of several tokens read at once. `places`:
+/// how many there are, of `capacity`.
 template <typename G, typename D, int N>
 __global__ void __launch_bounds__(kThreads, 4)
-    sum_rows_kernel(const G* grad_output, const std::int32_t* places, const Place* sorted, D* grad_table,
-                    std::int64_t hidden_size, bool accumulate) {
+    sum_rows_kernel(const G* grad_output, const std::int32_t* places, const Place* sorted, std::int32_t capacity,
+                    D* grad_table, std::int64_t hidden_size, bool accumulate) {
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * N;
-  const auto first = static_cast<std::int32_t>(blockIdx.x);
-  const Place place = sorted[first];  // there is one for each block, though not all are meant
-  if (column >= hidden_size || first >= *places || place.end == 0) return;
-  float total[N];
-  load<G, N>(grad_output + place.position * hidden_size + column, total);
+  if (column >= hidden_size) return;
+  const auto first = static_cast<std::int32_t>(blockIdx.x) * kRows;
+  wait_for_earlier_kernel();
+  Place place[kRows];
 #pragma unroll
-  for (float& x : total) x += 0.0F;  // a sum that begins at zero has no -0
-  sum_positions<G, N>(grad_output + column, sorted, first + 1, place.end, hidden_size, total);
-  D* to = grad_table + place.token * hidden_size + column;
-  if (accumulate) {
-    float old[N];
-    load<D, N>(to, old);
+  for (int r = 0; r < kRows; ++r) place[r] = sorted[min(first + r, capacity - 1)];
+  const std::int32_t end = *places;
+  Pack<G, N> rows[kRows];
 #pragma unroll
-    for (int c = 0; c < N; ++c) total[c] += old[c];
+  for (int r = 0; r < kRows; ++r) {
+    if (first + r >= end) place[r].end = 0;
+    if (place[r].end > 0) rows[r] = load_pack<G, N>(grad_output + place[r].position * hidden_size + column);
   }
-  store<D, N>(to, total);
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    if (place[r].end == 0) continue;
+    float total[N];
+    unpack(rows[r], total);
+#pragma unroll
+    for (float& x : total) x += 0.0F;  // a sum that begins at zero has no -0
+    sum_positions<G, N>(grad_output + column, sorted, first + r + 1, place[r].end, hidden_size, total);
+    D* to = grad_table + place[r].token * hidden_size + column;
+    if (accumulate) {
+      float old[N];
+      load<D, N>(to, old);
+#pragma unroll
+      for (int c = 0; c < N; ++c) total[c] += old[c];
+    }
+    store<D, N>(to, total);
+  }
 }
 
 struct Sorted {
@@ -236,11 +259,11 @@ Sorted sort_positions(const EmbeddingBackward& args, const Launch& launch) {
   const auto blocks = static_cast<unsigned>(ceil_div(count, kThreads));
   LLAMA_ZERO_CUDA(cudaMemsetAsync(counts, 0, static_cast<std::size_t>(vocab) * sizeof(std::int32_t), launch.stream));
   if (count > 0) count_tokens_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, counts);
-  scan_counts_kernel<<<1 + clearing, kScanThreads, 0, launch.stream>>>(counts, vocab, start, cursors, empty);
+  launch_early(scan_counts_kernel, 1 + clearing, kScanThreads, launch, counts, vocab, start, cursors, empty);
   if (count > 0) {
-    scatter_positions_kernel<<<blocks, kThreads, 0, launch.stream>>>(tokens, count, vocab, cursors, unsorted);
-    rank_positions_kernel<<<static_cast<unsigned>(ceil_div(count, kThreads / 32)), kThreads, 0, launch.stream>>>(
-        tokens, count, vocab, start, unsorted, sorted);
+    launch_early(scatter_positions_kernel, blocks, kThreads, launch, tokens, count, vocab, cursors, unsorted);
+    launch_early(rank_positions_kernel, static_cast<unsigned>(ceil_div(count, kThreads / 32)), kThreads, launch, tokens,
+                 count, vocab, start, unsorted, sorted);
   }
   return {start + vocab, sorted};
 }
@@ -248,11 +271,11 @@ Sorted sort_positions(const EmbeddingBackward& args, const Launch& launch) {
 template <typename G, typename D, int N>
 void sum_rows(const EmbeddingBackward& args, const Sorted& sorted, const Launch& launch) {
   if (args.tokens_count == 0) return;
-  const dim3 blocks(static_cast<unsigned>(args.tokens_count),
+  const dim3 blocks(static_cast<unsigned>(ceil_div(args.tokens_count, kRows)),
                     static_cast<unsigned>(ceil_div(args.hidden_size, kThreads * N)));
-  sum_rows_kernel<G, D, N><<<blocks, kThreads, 0, launch.stream>>>(pointer<G>(args.grad_output), sorted.places,
-                                                                   sorted.sorted, pointer<D>(args.grad_table),
-                                                                   args.hidden_size, args.accumulate);
+  launch_early(sum_rows_kernel<G, D, N>, blocks, kThreads, launch, pointer<G>(args.grad_output), sorted.places,
+               sorted.sorted, static_cast<std::int32_t>(args.tokens_count), pointer<D>(args.grad_table),
+               args.hidden_size, args.accumulate);
 }
 
 template <typename Unit>
