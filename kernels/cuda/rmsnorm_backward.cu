@@ -173,6 +173,7 @@ __global__ void __launch_bounds__(kAnyThreads) any_rows_kernel(const Rows<T> arg
 }
 
 constexpr int kStrata = 32;
+constexpr int kAhead = 16;  // partial sums that a thread reads at once: of as many blocks as there are at 4,096 columns
 
 /// grad_weight (+)= the partial sums: 32 strata of blocks, each added in order, then the strata in order.
 template <typename D>
@@ -183,9 +184,17 @@ __global__ void __launch_bounds__(32 * kStrata)
   const int column = static_cast<int>(blockIdx.x) * 32 + static_cast<int>(threadIdx.x);
   float total = 0.0F;
   if (column < hidden) {
-#pragma unroll 4
-    for (int b = static_cast<int>(threadIdx.y); b < blocks; b += kStrata) {
-      total += partial[static_cast<std::int64_t>(b) * hidden + column];
+    for (int first = static_cast<int>(threadIdx.y); first < blocks; first += kAhead * kStrata) {
+      float ahead[kAhead];
+#pragma unroll
+      for (int a = 0; a < kAhead; ++a) {
+        const int b = first + a * kStrata;
+        ahead[a] = b < blocks ? partial[static_cast<std::int64_t>(b) * hidden + column] : 0.0F;
+      }
+#pragma unroll
+      for (int a = 0; a < kAhead; ++a) {
+        if (first + a * kStrata < blocks) total += ahead[a];
+      }
     }
   }
   sums[threadIdx.y][threadIdx.x] = total;
