@@ -40,7 +40,8 @@ build: deps
 demo: build
 	@scripts/demo.sh
 
-lab: build
+# LLAMA_ZERO=FILE: with that program, and nothing is built.
+lab: $(if $(LLAMA_ZERO),,build)
 	@scripts/lab
 
 # The thread sanitizer runs where threads of ours meet; OpenMP's runtime is not built for it, so the kernels are left out.

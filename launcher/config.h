@@ -62,6 +62,7 @@ struct RunSection {
   std::string resume;                ///< a checkpoint, a run's folder, or "latest"; empty: start anew
   std::string export_dtype;          ///< "auto", "fp32", "fp16", "bf16": storage of the final model
   std::int64_t max_shard_bytes = 0;  ///< largest weight file of the final model
+  bool export_model = true;          ///< false: no final model is written
   std::uint64_t seed = 0;
   DeviceChoice device = DeviceChoice::kAuto;
   AttentionChoice attention = AttentionChoice::kAuto;

@@ -53,6 +53,7 @@ RunSection read_run_section(const ConfigValues& values) {
   run.resume = values.text("llama_zero.resume");
   run.export_dtype = values.text("llama_zero.export_dtype");
   run.max_shard_bytes = parse_byte_size(values.text("llama_zero.max_shard_size"), "llama_zero.max_shard_size");
+  run.export_model = values.flag("llama_zero.export");
   run.seed = static_cast<std::uint64_t>(values.integer("llama_zero.seed"));
   run.device = device_of(values.text("llama_zero.device"));
   run.attention = attention_of(values.text("llama_zero.attention"));

@@ -22,7 +22,7 @@ struct ModelTransfer {
 
 struct ModelTransfers {
   std::optional<ModelTransfer> imported;  ///< nothing: random weights, or those of a checkpoint
-  ModelTransfer exported;
+  std::optional<ModelTransfer> exported;  ///< nothing: no final model was asked for
 };
 
 /// Watches one transfer, from its making to `finish`.

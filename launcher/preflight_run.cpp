@@ -80,8 +80,8 @@ HostNeeds needs_of_host(const std::vector<std::string>& lines) {
 DiskNeeds disk_of(const TrainSetup& setup, const fs::path& folder, std::int64_t steps_before) {
   const auto parameters = static_cast<std::size_t>(setup.table->total_numel());
   const auto present = std::ssize(CheckpointRoot(RunFolder(folder).checkpoints()).steps());
-  return disk_needs(bytes_of_elements(setup.table->total_numel() * states_of(setup)) + kSmallFiles,
-                    parameters * size_of(export_dtype_of(setup.config)) + kSmallFiles,
+  const std::size_t model = setup.config.run.export_model ? parameters * size_of(export_dtype_of(setup.config)) : 0;
+  return disk_needs(bytes_of_elements(setup.table->total_numel() * states_of(setup)) + kSmallFiles, model + kSmallFiles,
                     parse_save_interval(setup.config.run.save_interval), steps_before, setup.config.total_steps,
                     setup.config.run.keep, present);
 }

@@ -25,6 +25,7 @@ constexpr std::string_view kWithoutEffect[] = {
     "llama_zero.resume",
     "llama_zero.save_interval",
     "llama_zero.keep",
+    "llama_zero.export",
     "llama_zero.export_dtype",
     "llama_zero.max_shard_size",
     "llama_zero.eval_data",

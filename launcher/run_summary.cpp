@@ -57,7 +57,7 @@ std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std:
   json["communication"] = account_json(totals.account.collectives);
   json["host_copies"] = account_json(totals.account.copies);
   json["import"] = transfers.imported ? transfer_json(*transfers.imported) : Json(nullptr);
-  json["export"] = transfer_json(transfers.exported);
+  json["export"] = transfers.exported ? transfer_json(*transfers.exported) : Json(nullptr);
   Json& memory = json["memory"];
   memory = {{"planned", memory_json(with_workspace(setup.plan))}, {"measured", memory_json(measured.device)}};
   if (setup.plan.host.peak_bytes + measured.host.peak_bytes > 0) {

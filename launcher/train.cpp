@@ -133,7 +133,7 @@ int train(TrainSetup& setup, Runtime& runtime, const std::string& invocation) {
   if (totals.stop_signal != 0) return end_stopped(totals, folder, invocation, runtime.ranks());
   const std::optional<double> eval_loss = evaluate_at_end(setup, engine);
   const MemoryForecast measured{arena.report(), engine.host_memory()};
-  transfers.exported = export_final_model(setup, engine, runtime, folder);
+  if (setup.config.run.export_model) transfers.exported = export_final_model(setup, engine, runtime, folder);
   print_summary(setup, totals, eval_loss, measured, folder, transfers.exported);
   if (runtime.rank() == 0) {
     write_text_file(folder.summary(), run_summary(setup, totals, eval_loss, measured, transfers,

@@ -94,7 +94,8 @@ ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const 
 }
 
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                   const MemoryForecast& measured, const RunFolder& folder, const ModelTransfer& exported) {
+                   const MemoryForecast& measured, const RunFolder& folder,
+                   const std::optional<ModelTransfer>& exported) {
   const double all_tokens = static_cast<double>(totals.tokens + totals.padded_tokens);
   log::info("done      {} in {}", describe_end(setup, totals), format_duration(totals.seconds));
   if (totals.steps > 0) {
@@ -112,7 +113,11 @@ void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::opti
   if (setup.plan.host.peak_bytes + measured.host.peak_bytes > 0) {
     print_memory("host memory", setup.plan.host, measured.host);
   }
-  log::info("model     {}, {}", folder.final_model().string(), describe_rate(exported));
+  if (exported) {
+    log::info("model     {}, {}", folder.final_model().string(), describe_rate(*exported));
+  } else {
+    log::info("model     not written: llama_zero.export is false");
+  }
 }
 
 }  // namespace llama_zero

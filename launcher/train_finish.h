@@ -28,6 +28,7 @@ ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const 
 /// Logs steps, time, speed, losses, padding, the account of communication and the memory by label, planned and
 /// measured. Rank 0 only.
 void print_summary(const TrainSetup& setup, const TrainTotals& totals, std::optional<double> eval_loss,
-                   const MemoryForecast& measured, const RunFolder& folder, const ModelTransfer& exported);
+                   const MemoryForecast& measured, const RunFolder& folder,
+                   const std::optional<ModelTransfer>& exported);
 
 }  // namespace llama_zero

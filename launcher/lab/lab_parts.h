@@ -18,7 +18,8 @@ inline constexpr const char* kScalingFolder = "4-scaling";
 
 /// 01: what `llama_zero report` printed.
 Section report_section(const fs::path& folder);
-/// 02: losses, rates and answers of the ZeRO-2 and the ZeRO-3 run. `folder` has the answers-*.json of `eval`.
+/// 02: losses, rates and answers of the ZeRO-2 and the ZeRO-3 run. `folder` has the answers-*.json of `eval`, or
+/// not-asked.txt with why there are none.
 Section training_section(const fs::path& folder, const std::vector<Run>& runs);
 /// 03, first experiment: memory by stage and label, predicted beside measured.
 Section memory_section(const std::vector<Run>& runs);

@@ -115,8 +115,9 @@ Run read_run(const fs::path& folder) {
   Run run;
   run.name = folder.filename().string();
   run.command = line_of(folder / "command.txt");
-  if (fs::exists(folder / "failed.txt")) {
-    run.failure = line_of(folder / "failed.txt");
+  const bool failed = fs::exists(folder / "failed.txt");
+  if (failed || !fs::exists(folder / "summary.json")) {
+    run.failure = failed ? line_of(folder / "failed.txt") : std::string("it was cut off before its end");
     if (run.failure.empty()) run.failure = "no message";
     plan_failed(folder / "words.txt", run);
     return run;

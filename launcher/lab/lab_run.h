@@ -30,6 +30,9 @@ struct Traffic {
   double calls = 0.0, bytes = 0.0, ms = 0.0, wait_ms = 0.0;
 };
 
+/// How failed.txt of a run begins that scripts/lab left out.
+inline constexpr const char* kLeftOut = "left out: ";
+
 struct Run {
   std::string name;     ///< the folder's
   std::string command;  ///< as typed
@@ -47,12 +50,13 @@ struct Run {
   std::map<std::string, Traffic> collectives, copies;
 
   bool finished() const { return failure.empty(); }
+  bool left_out() const { return failure.starts_with(kLeftOut); }  ///< not wanted to its end: the lab's time was over
 };
 
 /// The runs of `folder`, in order of name: each sub-folder with a command.txt, which holds config.json, metrics.jsonl
 /// and summary.json of a run that finished, or failed.txt of one that did not, with its words in words.txt for a plan
-/// (launcher/lab/lab_plan.h). None when there is no such folder. Throws Error naming the file when one of them cannot
-/// be read.
+/// (launcher/lab/lab_plan.h); neither summary.json nor failed.txt is there of one that was cut off. None when there is
+/// no such folder. Throws Error naming the file when one of them cannot be read.
 std::vector<Run> read_runs(const fs::path& folder);
 
 std::vector<Run> finished(const std::vector<Run>& runs);

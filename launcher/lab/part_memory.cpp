@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "launcher/lab/lab_chart.h"
+#include "launcher/lab/lab_gaps.h"
 #include "launcher/lab/lab_parts.h"
 
 namespace llama_zero::lab {
@@ -68,6 +69,11 @@ std::string against(const Run& run, const Run& standard) {
                   : percent_more(total(run.planned), total(standard.planned));
 }
 
+std::string planned_note(const Run& run) {
+  if (run.finished()) return "";
+  return run.left_out() ? " (planned: left out)" : " (planned: it did not run)";
+}
+
 Table stage_table(const std::vector<Run>& runs) {
   Table table{.title = "Memory of one rank by stage (MB)",
               .columns = {{"run", false},
@@ -85,8 +91,8 @@ Table stage_table(const std::vector<Run>& runs) {
     const Memory& known = run.finished() ? run.measured : run.planned;
     const Memory& known_host = run.finished() ? run.measured_host : run.planned_host;
     const std::string saved = standard == runs.end() ? "-" : against(run, *standard);
-    table.rows.push_back({stage_name(run) + (run.finished() ? "" : " (planned: it did not fit)"),
-                          megabytes(total(run.planned)), or_dash(run, megabytes(total(run.measured))),
+    table.rows.push_back({stage_name(run) + planned_note(run), megabytes(total(run.planned)),
+                          or_dash(run, megabytes(total(run.measured))),
                           or_dash(run, percent_more(total(run.measured), total(run.planned))),
                           megabytes(total(run.planned_host)), or_dash(run, megabytes(total(run.measured_host))),
                           megabytes(formula(run)), megabytes(states_of(known) + total(known_host)), saved});
@@ -166,8 +172,10 @@ Section memory_section(const std::vector<Run>& all) {
   std::vector<Run> runs;
   for (const Run& run : all) {
     if (run.planned.peak_bytes > 0) runs.push_back(run);
-    if (!run.finished()) section.paragraph(fmt::format("`{}` did not run: {}", run.command, run.failure));
   }
+  if (has_no_runs(section, all)) return section;
+  explain_failures(section, all);
+  name_left_out(section, all);
   std::ranges::stable_sort(runs, {}, [](const Run& run) { return std::tuple(run.offload_optimizer, run.stage); });
   if (runs.empty()) return section;
   const std::vector<Run> measured = finished(runs);

@@ -8,6 +8,7 @@ Section report_section(const fs::path& folder) {
   section.paragraph(
       "`llama_zero report` takes the place of `ds_report` and of the lab's GPU check: versions of every library, "
       "and for each host and rank cards, memory, limits and what is missing.");
+  if (!fs::exists(folder / "report.txt")) return section;
   section.terminal("llama_zero report", MappedFile(folder / "report.txt").text());
   return section;
 }

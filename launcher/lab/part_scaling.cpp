@@ -5,8 +5,10 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "launcher/lab/lab_chart.h"
+#include "launcher/lab/lab_gaps.h"
 #include "launcher/lab/lab_parts.h"
 
 namespace llama_zero::lab {
@@ -143,6 +145,14 @@ std::string columns(const Scaling& scaling, const Frame& frame, Value&& value) {
   return column_chart(frame, series, groups);
 }
 
+std::vector<std::string> charts_by_ranks(const Scaling& scaling) {
+  return {columns(scaling, {"Tokens a second", "ranks", "tokens/s"}, tokens_per_second),
+          columns(scaling, {"Time in collectives, waiting included", "ranks", "share of a step (%)"},
+                  communication_percent),
+          columns(scaling, {"Memory of one rank", "ranks", "memory (MB)"},
+                  [](const Run& run) { return static_cast<double>(run.measured.peak_bytes) / 1e6; })};
+}
+
 void add_headline(Section& section, const Scaling& scaling) {
   double most = 0.0;
   const Run* best = nullptr;
@@ -178,24 +188,28 @@ void introduce(Section& section, const Scaling& scaling, const std::vector<Run>&
 
 Section scaling_section(const std::vector<Run>& all) {
   Section section("scaling", "04 Performance: speed and communication");
-  for (const Run& run : all) {
-    if (!run.finished()) section.paragraph(fmt::format("`{}` did not run: {}", run.command, run.failure));
-  }
+  if (has_no_runs(section, all)) return section;
+  explain_failures(section, all);
+  name_left_out(section, all);
   const std::vector<Run> runs = finished(all);
   if (runs.empty()) return section;
   const Scaling scaling = arrange(runs);
   introduce(section, scaling, runs);
-  section.charts({speedup_chart(scaling), columns(scaling, {"Tokens a second", "ranks", "tokens/s"}, tokens_per_second),
-                  columns(scaling, {"Time in collectives, waiting included", "ranks", "share of a step (%)"},
-                          communication_percent),
-                  columns(scaling, {"Memory of one rank", "ranks", "memory (MB)"},
-                          [](const Run& run) { return static_cast<double>(run.measured.peak_bytes) / 1e6; })});
+  std::vector<std::string> charts;
+  if (scaling.ranks.size() > 1) charts.push_back(speedup_chart(scaling));
+  for (std::string& chart : charts_by_ranks(scaling)) charts.push_back(std::move(chart));
+  section.charts(charts);
   section.table("scaling", scaling_table(scaling));
   section.paragraph(
       "Communication is the time that rank 0's collectives take, and so also what they wait for slower ranks; "
       "waiting is the part of it for which the computation stood still. Both are in the account that every run "
       "keeps (`metrics.jsonl`, `summary.json`).");
-  section.table("collectives", traffic_table(scaling), true);
+  Table traffic = traffic_table(scaling);
+  if (traffic.rows.empty()) {
+    section.paragraph("One rank has nobody to exchange with: its collectives move nothing.");
+  } else {
+    section.table("collectives", std::move(traffic), true);
+  }
   section.paragraph(
       "Of the 2 bytes of each gradient a rank sends (N - 1) / N, and as much of 16-bit weights. Stages 0 to 2 "
       "gather the weights after the step, ZeRO-3 before they are used: once where `stage3_max_live_parameters` and "

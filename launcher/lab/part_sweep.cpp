@@ -2,10 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "launcher/lab/lab_chart.h"
+#include "launcher/lab/lab_gaps.h"
 #include "launcher/lab/lab_parts.h"
 
 namespace llama_zero::lab {
@@ -101,6 +104,22 @@ std::string panel(const std::vector<Run>& runs, bool offload, bool overlap, doub
       groups, most);
 }
 
+// Of the switches' four combinations those that more than one run was made of; all where none was.
+std::vector<std::string> panels_of(const std::vector<Run>& runs) {
+  double most = 0.0;
+  std::map<std::pair<bool, bool>, int> counts;
+  int largest = 0;
+  for (const Run& run : runs) {
+    most = std::max(most, tokens_per_second(run));
+    largest = std::max(largest, ++counts[{run.offload_optimizer, run.overlap}]);
+  }
+  std::vector<std::string> panels;
+  for (const auto& [switches, count] : counts) {
+    if (count > 1 || largest == 1) panels.push_back(panel(runs, switches.first, switches.second, most));
+  }
+  return panels;
+}
+
 /// Ascending: `value` of (run without, run with) for the runs that differ in `wanted` alone.
 template <typename Value>
 std::vector<double> effects_of(const std::vector<Run>& runs, bool Run::*wanted, Value&& value) {
@@ -166,24 +185,16 @@ Section sweep_section(std::vector<Run> all) {
   });
   Section section("sweep", "03 Experiment 2: the sweep");
   const std::vector<Run> runs = finished(all);
+  if (has_no_runs(section, all)) return section;
   section.paragraph(
-      "ZeRO-2 with every combination of micro-batch, accumulation, optimizer offload and `overlap_comm`. "
-      "Micro-steps run one after another, as DeepSpeed runs them (`--no-coalesce`); llama_zero's own way is to "
+      "ZeRO-2 with combinations of micro-batch, accumulation, optimizer offload and `overlap_comm`: the table below "
+      "has "
+      "them. Micro-steps run one after another, as DeepSpeed runs them (`--no-coalesce`); llama_zero's own way is to "
       "coalesce a step into as few passes as fit memory, and then only the product of micro-batch and accumulation "
       "counts.");
+  name_left_out(section, all);
   if (!runs.empty()) {
-    double most = 0.0;
-    for (const Run& run : runs) most = std::max(most, tokens_per_second(run));
-    std::vector<std::string> panels;
-    for (const bool offload : {false, true}) {
-      for (const bool overlap : {false, true}) {
-        const auto of_panel = [&](const Run& run) {
-          return run.offload_optimizer == offload && run.overlap == overlap;
-        };
-        if (std::ranges::any_of(runs, of_panel)) panels.push_back(panel(runs, offload, overlap, most));
-      }
-    }
-    section.charts(panels);
+    section.charts(panels_of(runs));
     const auto best = std::ranges::max_element(runs, {}, tokens_per_second);
     const auto least = std::ranges::min_element(runs, {}, [](const Run& run) { return run.measured.peak_bytes; });
     section.paragraph(fmt::format(

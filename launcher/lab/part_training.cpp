@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "launcher/lab/lab_chart.h"
+#include "launcher/lab/lab_gaps.h"
 #include "launcher/lab/lab_parts.h"
 
 namespace llama_zero::lab {
@@ -15,6 +16,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kCurvePoints = 240;
+/// Why the model was asked nothing, as scripts/lab writes it.
+constexpr const char* kNotAsked = "not-asked.txt";
 
 /// What `eval` found of a model.
 struct Answers {
@@ -74,7 +77,8 @@ std::string chart_of(const std::vector<Run>& runs, const Frame& frame, double St
 }
 
 std::vector<std::string> row_of(const Run& run, const std::vector<Answers>& answers) {
-  if (!run.finished()) return {run.name, "failed: " + run.failure, "", "", "", "", "", "", "", ""};
+  if (!run.finished())
+    return {run.name, run.left_out() ? run.failure : "failed: " + run.failure, "", "", "", "", "", "", "", ""};
   const auto found = std::ranges::find(answers, run.name, &Answers::name);
   const bool asked = found != answers.end();
   const bool stepped = !run.steps.empty();
@@ -152,12 +156,15 @@ Section training_section(const fs::path& folder, const std::vector<Run>& runs) {
   section.paragraph(
       "The lab's two config files, `ds_config_zero2.json` and `ds_config_zero3.json`, as they stand. What was "
       "overridden for this model stands in the commands below: `--set` changes one key of the file.");
+  if (has_no_runs(section, runs)) return section;
   for (const Run& run : runs) section.command(run.command);
+  name_left_out(section, runs);
   section.charts({chart_of(runs, {"Loss", "optimizer step", "loss (nats per output token)"}, &Step::loss, 1.0),
                   chart_of(runs, {"Learning rate", "optimizer step", "learning rate (millionths)"}, &Step::lr, 1e6)});
   const std::string same = comparison(runs);
   if (!same.empty()) section.paragraph(same);
   section.table("training", runs_table(runs, answers));
+  if (fs::exists(folder / kNotAsked)) section.paragraph(MappedFile(folder / kNotAsked).text());
   if (!answers.empty() && !answers.front().rows.empty()) section.table("answers", answers_table(answers));
   if (answers.size() > 1 && answers.front().name == "before") {
     section.headline(fmt::format("{:.2f} → {:.2f}", answers.front().loss, answers.back().loss),

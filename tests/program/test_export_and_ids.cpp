@@ -58,6 +58,18 @@ TEST_CASE("the final model is written in export_dtype, in files of max_shard_siz
   CHECK(finer > 0);
 }
 
+TEST_CASE("a run without export has its figures but no final model") {
+  const TemporaryFolder folder;
+  train(folder, "with", {"--precision", "fp32"});
+  train(folder, "without", {"--precision", "fp32", "--no-export"});
+  CHECK(fs::exists(folder.path() / "with/final/model.safetensors"));
+  CHECK_FALSE(fs::exists(folder.path() / "without/final"));
+  const auto summary = nlohmann::json::parse(read_text(folder.path() / "without/summary.json"));
+  CHECK(summary.at("export").is_null());
+  CHECK(summary.at("last_loss") ==
+        nlohmann::json::parse(read_text(folder.path() / "with/summary.json")).at("last_loss"));
+}
+
 TEST_CASE("a shard size that is none is refused with the key") {
   for (const char* size : {"big", "5XB", "0", "-1GB", ""}) {
     const Outcome outcome = run_program({"--model", "tiny", "--max-shard-size", size});

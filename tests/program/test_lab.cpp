@@ -83,6 +83,43 @@ TEST_CASE("a run of the lab that fails stands in its page, and the lab goes on")
   CHECK(contains(read_text(lab / "lab.html"), "rows.jsonl"));
 }
 
+TEST_CASE("a large model with random weights is not asked, and terminal and page say why") {
+  const TemporaryFolder folder;
+  write_text(folder / "rows.jsonl", "not json\n");  // so that its runs end before they begin
+  const fs::path lab = folder.path() / "lab";
+  int code = -1;
+  const std::string said = run_lab(lab,
+                                   "LAB_MODEL=125m LAB_DEVICE=cpu LAB_PARTS=training LAB_RANKS=1 LAB_DATA='" +
+                                       (folder.path() / "rows.jsonl").string() + "'",
+                                   code);
+  INFO(said);
+  REQUIRE(code == 0);
+  CHECK(contains(said, "125m starts from random weights here"));
+  CHECK(contains(read_text(lab / "lab.html"), "125m starts from random weights here"));
+  CHECK(contains(read_text(lab / "2-training/zero2/command.txt"), " --max-steps 6 "));
+  CHECK(contains(read_text(lab / "2-training/zero2/command.txt"), " --no-export"));
+  CHECK_FALSE(fs::exists(lab / "2-training/answers-before.json"));
+}
+
+TEST_CASE("a lab whose time is over leaves out the rest, says what, and has its page") {
+  const TemporaryFolder folder;
+  const fs::path lab = folder.path() / "lab";
+  int code = -1;
+  // Thirty-eight runs take more than two seconds.
+  const std::string said =
+      run_lab(lab, "LAB_BUDGET=2 LAB_PARTS='memory sweep' LAB_RANKS=1 LAB_STAGES='2' LAB_SEQUENCE=32", code);
+  INFO(said);
+  REQUIRE(code == 0);
+  CHECK(contains(said, "runs: the 2 s of LAB_BUDGET were over"));
+  CHECK(lines_of(lab / "sweep.csv") == 37);
+  CHECK(contains(read_text(lab / "lab.html"), "of 36 runs left out: the 2 s of LAB_BUDGET were over: <code>"));
+  CHECK_FALSE(contains(said, "did not run"));
+
+  const std::string wrong = run_lab(lab, "LAB_BUDGET=soon", code);
+  CHECK(code != 0);
+  CHECK(contains(wrong, "LAB_BUDGET is a number of seconds, not \"soon\""));
+}
+
 TEST_CASE("lab-report refuses a folder without a lab") {
   const TemporaryFolder folder;
   const Outcome outcome = run_program({"lab-report", "--input", folder.path().string()});

@@ -33,6 +33,7 @@ constexpr Effect kEffects[] = {
     {"llama_zero.max_steps", "{}", "0", "5"},
     {"llama_zero.output", "{}", "null", "\"out\""},
     {"llama_zero.run_name", "{}", "null", "\"r\""},
+    {"llama_zero.export", "{}", "true", "false"},
     {"llama_zero.export_dtype", "{}", "\"auto\"", "\"fp32\""},
     {"llama_zero.max_shard_size", "{}", "\"5GB\"", "\"500MB\""},
     {"llama_zero.seed", "{}", "42", "43"},

@@ -72,8 +72,8 @@ inline std::string fingerprint(const TrainConfig& c) {
                   r.sequence_length, r.epochs, r.max_steps, r.output, r.run_name, r.seed, static_cast<int>(r.device),
                   static_cast<int>(r.attention), r.coalesce, r.max_tokens_per_pass, r.train_on_prompt, r.logits_chunk,
                   static_cast<int>(r.communicator));
-  out += fmt::format("{} {} {} {} {} {}|", r.export_dtype, r.max_shard_bytes, r.tune, r.collective_timeout, r.trace,
-                     r.trace_steps);
+  out += fmt::format("{} {} {} {} {} {} {}|", r.export_model, r.export_dtype, r.max_shard_bytes, r.tune,
+                     r.collective_timeout, r.trace, r.trace_steps);
   out += fmt::format("{} {} {} {} {} {}|", c.batch.train_batch_size, c.batch.micro_batch_size,
                      c.batch.accumulation_steps, c.total_steps, name_of(c.dtype), name_of(c.grad_accum_dtype));
   out +=

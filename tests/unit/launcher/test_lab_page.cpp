@@ -82,7 +82,7 @@ TEST_CASE("a run that did not fit stands in the memory part as planned, without 
   CHECK(XmlCheck::problem(alone(section)) == "");
   const Table& stages = table_of(section, "memory_stages");
   REQUIRE(stages.rows.size() == 2);
-  CHECK(stages.rows[0][0] == "standard (stage 0) (planned: it did not fit)");
+  CHECK(stages.rows[0][0] == "standard (stage 0) (planned: it did not run)");
   CHECK(std::stod(stages.rows[0][1]) > 107800.0);
   CHECK(stages.rows[0][2] == "-");
   CHECK(stages.rows[1][2] == "1.00");
@@ -161,6 +161,52 @@ TEST_CASE("parts whose runs all failed, and the page, need no figure") {
     CHECK(XmlCheck::problem(alone(section)) == "");
     CHECK(section.html().find("no &lt;memory&gt;") != std::string::npos);
   }
+}
+
+TEST_CASE("a part that was left out, or not come to, says so, with what was planned") {
+  const TemporaryFolder folder;
+  write_lab_file(folder / "stage0" / "command.txt", "llama_zero");
+  write_lab_file(folder / "stage0" / "failed.txt", "left out: the 5 s of LAB_BUDGET were over\n");
+  write_lab_file(folder / "stage0" / "words.txt", "1\n--model\ntiny\n--device\ncpu\n--precision\nfp16\n--no-export\n");
+  write_lab_run(folder / "stage3", {.stage = 3});
+  const std::vector<Run> runs = read_runs(folder.path());
+  for (const Section& section :
+       {training_section(folder.path(), runs), memory_section(runs), sweep_section(runs), scaling_section(runs)}) {
+    INFO(section.title());
+    CHECK(XmlCheck::problem(alone(section)) == "");
+    CHECK(section.html().find("1 of 2 runs left out: the 5 s of LAB_BUDGET were over: <code>stage0</code>.") !=
+          std::string::npos);
+    CHECK(section.html().find("did not run: left out") == std::string::npos);
+  }
+  CHECK(table_of(memory_section(runs), "memory_stages").rows[0][0] == "standard (stage 0) (planned: left out)");
+  for (const Section& section : {report_section(folder.path()), training_section(folder.path(), {}), memory_section({}),
+                                 sweep_section({}), scaling_section({})}) {
+    INFO(section.title());
+    CHECK(XmlCheck::problem(alone(section)) == "");
+    CHECK(section.tables().empty());
+    const bool says = section.html().find("No run of this part was begun") != std::string::npos;
+    CHECK(says == (section.id() != "report"));
+  }
+}
+
+TEST_CASE("a model that was not asked has the reason in place of answers") {
+  const TemporaryFolder folder;
+  write_lab_run(folder / "zero2", {.stage = 2});
+  write_lab_file(folder / "not-asked.txt", "Its weights are random.\n");
+  const Section section = training_section(folder.path(), read_runs(folder.path()));
+  CHECK(XmlCheck::problem(alone(section)) == "");
+  CHECK(section.html().find("<p>Its weights are random.") != std::string::npos);
+  CHECK(section.headlines().empty());
+}
+
+TEST_CASE("the sweep has a chart for the switches that several runs were made of") {
+  const TemporaryFolder folder;
+  write_lab_run(folder / "a", {.stage = 2, .micro = 1, .overlap = true});
+  write_lab_run(folder / "b", {.stage = 2, .micro = 2, .overlap = true});
+  write_lab_run(folder / "c", {.stage = 2, .micro = 2, .overlap = false});
+  const std::string html = sweep_section(read_runs(folder.path())).html();
+  CHECK(html.find("Offload off, overlap on</figcaption>") != std::string::npos);
+  CHECK(html.find("Offload off, overlap off</figcaption>") == std::string::npos);
 }
 
 TEST_CASE("the page takes nothing from the network and runs nothing") {

@@ -131,4 +131,14 @@ TEST_CASE("a damaged file of a run is named") {
   CHECK(message_of(folder.path()).find("one/metrics.jsonl") != std::string::npos);
 }
 
+TEST_CASE("a run that was cut off is one that did not finish") {
+  const TemporaryFolder folder;
+  write_lab_run(folder / "one", {});
+  fs::remove(folder.path() / "one" / "summary.json");
+  const Run run = read_runs(folder.path()).front();
+  CHECK_FALSE(run.finished());
+  CHECK_FALSE(run.left_out());
+  CHECK(run.failure == "it was cut off before its end");
+}
+
 }  // namespace llama_zero::lab
