@@ -157,6 +157,11 @@ void explain(Section& section, const std::vector<Run>& runs) {
         "`stage3_max_live_parameters` and `stage3_max_reuse_distance` of the config are larger than this whole "
         "model, which therefore stays gathered. For a model of billions of parameters they are a small part.");
   }
+  if (std::ranges::all_of(runs, [](const Run& run) { return run.ranks == 1; })) {
+    section.paragraph(
+        "One rank has nobody to share with: every stage holds the same states, and only offload takes them away. "
+        "The last part has what each stage leaves on more ranks.");
+  }
   if (offloads_nothing(runs)) return;
   section.paragraph(
       on_cpu(runs.front())

@@ -18,6 +18,8 @@ struct Scaling {
   std::map<int, std::map<int, const Run*>> by_stage;  ///< stage, then ranks
   std::set<int> ranks;
 
+  bool one_rank() const { return ranks == std::set{1}; }
+
   /// Times as fast as one rank; nothing without a run of one.
   std::optional<double> speedup(const Run& run) const {
     const auto& of_stage = by_stage.at(run.stage);
@@ -145,12 +147,18 @@ std::string columns(const Scaling& scaling, const Frame& frame, Value&& value) {
   return column_chart(frame, series, groups);
 }
 
-std::vector<std::string> charts_by_ranks(const Scaling& scaling) {
-  return {columns(scaling, {"Tokens a second", "ranks", "tokens/s"}, tokens_per_second),
-          columns(scaling, {"Time in collectives, waiting included", "ranks", "share of a step (%)"},
-                  communication_percent),
-          columns(scaling, {"Memory of one rank", "ranks", "memory (MB)"},
-                  [](const Run& run) { return static_cast<double>(run.measured.peak_bytes) / 1e6; })};
+// On one rank alone there is no speed-up and no communication to show.
+std::vector<std::string> charts_of(const Scaling& scaling) {
+  std::vector<std::string> charts;
+  if (!scaling.one_rank()) charts.push_back(speedup_chart(scaling));
+  charts.push_back(columns(scaling, {"Tokens a second", "ranks", "tokens/s"}, tokens_per_second));
+  if (!scaling.one_rank()) {
+    charts.push_back(columns(scaling, {"Time in collectives, waiting included", "ranks", "share of a step (%)"},
+                             communication_percent));
+  }
+  charts.push_back(columns(scaling, {"Memory of one rank", "ranks", "memory (MB)"},
+                           [](const Run& run) { return static_cast<double>(run.measured.peak_bytes) / 1e6; }));
+  return charts;
 }
 
 void add_headline(Section& section, const Scaling& scaling) {
@@ -168,8 +176,10 @@ void add_headline(Section& section, const Scaling& scaling) {
 }
 
 void introduce(Section& section, const Scaling& scaling, const std::vector<Run>& runs) {
-  section.paragraph(
-      fmt::format("Model: {}. The same global batch is shared by more and more ranks.", runs.front().model));
+  section.paragraph(fmt::format("Model: {}. {}", runs.front().model,
+                                scaling.one_rank()
+                                    ? "There was one rank, so only the stages are compared, and what each costs alone."
+                                    : "The same global batch is shared by more and more ranks."));
   if (scaling.ranks.contains(4)) {
     section.paragraph("The dots at four ranks are what the lab guessed: 3.6 times for ZeRO-2, 3.4 times for ZeRO-3.");
   } else {
@@ -195,10 +205,7 @@ Section scaling_section(const std::vector<Run>& all) {
   if (runs.empty()) return section;
   const Scaling scaling = arrange(runs);
   introduce(section, scaling, runs);
-  std::vector<std::string> charts;
-  if (scaling.ranks.size() > 1) charts.push_back(speedup_chart(scaling));
-  for (std::string& chart : charts_by_ranks(scaling)) charts.push_back(std::move(chart));
-  section.charts(charts);
+  section.charts(charts_of(scaling));
   section.table("scaling", scaling_table(scaling));
   section.paragraph(
       "Communication is the time that rank 0's collectives take, and so also what they wait for slower ranks; "

@@ -205,6 +205,9 @@ Section sweep_section(std::vector<Run> all) {
         tokens_per_second(*best), least->micro_batch, kOn[least->offload_optimizer], of_memory(least->measured)));
     Table effects = effects_table(runs);
     if (!effects.rows.empty()) section.table("sweep_effects", std::move(effects));
+    if (std::ranges::all_of(runs, [](const Run& run) { return run.ranks == 1; })) {
+      section.paragraph("One rank sends nothing, so `overlap_comm` has no communication to hide here.");
+    }
     if (on_cpu(runs.front())) {
       section.paragraph(
           "On the CPU backend a collective runs where it is called, so there is nothing that `overlap_comm` could "

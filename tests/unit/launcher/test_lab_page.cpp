@@ -131,6 +131,26 @@ TEST_CASE("the scaling part sets speed beside the lab's guesses, and what a rank
   CHECK(sent.rows[0][5] == "1.50");  // a piece of 50 bytes a step to three others, of 100 parameters
 }
 
+TEST_CASE("on one rank the parts show no speed-up and no communication, and say why stages are alike") {
+  const TemporaryFolder folder;
+  write_lab_run(folder / "a", {.stage = 0, .ranks = 1});
+  write_lab_run(folder / "b", {.stage = 3, .ranks = 1});
+  const std::vector<Run> one = read_runs(folder.path());
+  const Section scaling = scaling_section(one);
+  CHECK(XmlCheck::problem(alone(scaling)) == "");
+  CHECK(scaling.html().find("There was one rank") != std::string::npos);
+  CHECK(scaling.html().find("Speed against one rank") == std::string::npos);
+  CHECK(scaling.html().find("Time in collectives") == std::string::npos);
+  CHECK(scaling.tables().size() == 1);
+  CHECK(memory_section(one).html().find("nobody to share with") != std::string::npos);
+  CHECK(sweep_section(one).html().find("One rank sends nothing") != std::string::npos);
+  write_lab_run(folder / "c", {.stage = 3, .ranks = 2, .gathered = 100});
+  const std::vector<Run> two = read_runs(folder.path());
+  CHECK(scaling_section(two).html().find("Speed against one rank") != std::string::npos);
+  CHECK(scaling_section(two).tables().size() == 2);
+  CHECK(memory_section(two).html().find("nobody to share with") == std::string::npos);
+}
+
 TEST_CASE("the part of 7B corrects the lab, and has measurements where runs were of that model") {
   const TemporaryFolder folder;
   write_lab_run(folder / "a",
