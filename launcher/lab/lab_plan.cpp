@@ -1,6 +1,10 @@
 #include "launcher/lab/lab_plan.h"
 
+#include <string_view>
+#include <system_error>
+
 #include "core/error.h"
+#include "launcher/bundled.h"
 #include "launcher/plan_command.h"
 
 namespace llama_zero::lab {
@@ -10,10 +14,27 @@ Memory memory_of(const MemoryReport& report) {
   return {report.peak_bytes, {report.at_peak.begin(), report.at_peak.end()}};
 }
 
+std::string value_of(const ConfigFlags& flags, std::string_view key) {
+  std::string value;
+  for (const ConfigOverride& one : flags.overrides) {
+    if (one.key == key) value = one.value;
+  }
+  return value;
+}
+
+// A plan keeps a preset's vocabulary unless a tokenizer is named; the run took that of the bundled one.
+void name_tokenizer(ConfigFlags& flags) {
+  std::error_code ignored;
+  if (!value_of(flags, "llama_zero.tokenizer").empty()) return;
+  if (fs::is_directory(value_of(flags, "llama_zero.model"), ignored)) return;
+  flags.overrides.push_back({"llama_zero.tokenizer", bundled_tokenizer().string(), "--tokenizer", true});
+}
+
 PlanResult plan_of(const std::vector<std::string>& words, int ranks) {
   std::vector<const char*> argv = {"llama_zero", "plan"};
   for (const std::string& word : words) argv.push_back(word.c_str());
   PlanArguments arguments = parse_command_line(static_cast<int>(argv.size()), argv.data()).plan;
+  name_tokenizer(arguments.train.flags);
   arguments.ranks = ranks;
   arguments.memory_gb = 1e9;  // it is known not to fit: no verdict, no advice
   return make_plan(arguments);

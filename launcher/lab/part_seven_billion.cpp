@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <string_view>
 
 #include "launcher/lab/lab_chart.h"
 #include "launcher/lab/lab_parts.h"
@@ -14,6 +15,7 @@
 namespace llama_zero::lab {
 namespace {
 
+constexpr std::string_view kModel = "llama2-7b";
 constexpr std::array<int, 4> kRanks = {1, 2, 4, 8};
 // So that no plan makes its passes smaller: all cells are of the same passes.
 constexpr double kEnoughGb = 1e9;
@@ -69,9 +71,10 @@ std::string both(double device, double host) {
   return gigabytes(device) + (host > 0.0 ? " + " + gigabytes(host) + " host" : std::string());
 }
 
+// Of the preset too, whose vocabulary is then that of the run's tokenizer.
 const Run* measured_run(const std::vector<Run>& runs, std::int64_t params, const Case& one, int ranks) {
   const auto found = std::ranges::find_if(runs, [&](const Run& run) {
-    return run.finished() && run.parameters == params && run.sequence_length == kSequence &&
+    return run.finished() && (run.parameters == params || run.model == kModel) && run.sequence_length == kSequence &&
            run.micro_batch == kMicroBatch && run.accumulation == kAccumulation && run.ranks == ranks &&
            run.stage == one.stage && run.offload_optimizer == one.offload_optimizer &&
            run.offload_param == one.offload_param;
@@ -79,11 +82,28 @@ const Run* measured_run(const std::vector<Run>& runs, std::int64_t params, const
   return found == runs.end() ? nullptr : &*found;
 }
 
+std::string both(const Memory& device, const Memory& host) {
+  return both(static_cast<double>(device.peak_bytes), static_cast<double>(host.peak_bytes));
+}
+
 std::string cell(const PlanResult& plan, const Run* run) {
   const std::string planned = both(device_bytes(plan), static_cast<double>(plan.forecast.host.peak_bytes));
   if (run == nullptr) return planned;
-  return planned + "; measured " +
-         both(static_cast<double>(run->measured.peak_bytes), static_cast<double>(run->measured_host.peak_bytes));
+  const std::string measured = planned + "; measured " + both(run->measured, run->measured_host);
+  if (run->parameters == plan.params) return measured;
+  return measured + " of " + both(run->planned, run->planned_host) + " planned";
+}
+
+// Runs with another tokenizer than Llama's are of a smaller or larger model.
+void explain_vocabulary(Section& section, const std::vector<Run>& runs, std::int64_t params) {
+  const auto other = std::ranges::find_if(
+      runs, [&](const Run& run) { return run.finished() && run.model == kModel && run.parameters != params; });
+  if (other == runs.end()) return;
+  section.paragraph(fmt::format(
+      "The runs here had the vocabulary of their tokenizer and so {:.2f} billion parameters in place of {:.2f}: a "
+      "measurement stands beside the plan of its own run. `LAB_TOKENIZER` with Llama's tokenizer.model makes them "
+      "whole.",
+      static_cast<double>(other->parameters) / 1e9, static_cast<double>(params) / 1e9));
 }
 
 Plans make_plans(const std::vector<Run>& runs) {
@@ -153,6 +173,7 @@ Section seven_billion_section(const std::vector<Run>& runs) {
         "was made, its measurement stands beside the plan, which counts CUDA's libraries too.",
         gigabytes(static_cast<double>(*plans.memory_bytes))));
   }
+  explain_vocabulary(section, runs, plans.params);
   section.charts(
       {column_chart({"Memory of one rank on the device by rank count", "ranks", "memory (GB)"}, names, plans.groups)});
   section.table("llama2_7b_plan", plans.table);

@@ -83,7 +83,7 @@ TEST_CASE("a run that did not fit stands in the memory part as planned, without 
   const Table& stages = table_of(section, "memory_stages");
   REQUIRE(stages.rows.size() == 2);
   CHECK(stages.rows[0][0] == "standard (stage 0) (planned: it did not run)");
-  CHECK(std::stod(stages.rows[0][1]) > 107800.0);
+  CHECK(std::stod(stages.rows[0][1]) > 16.0 * 6476.0);
   CHECK(stages.rows[0][2] == "-");
   CHECK(stages.rows[1][2] == "1.00");
   CHECK(stages.rows[1][8] == "-100.00 %");
@@ -168,6 +168,23 @@ TEST_CASE("the part of 7B corrects the lab, and has measurements where runs were
   CHECK(plan.rows[2][1].ends_with("; measured 27.0"));
   CHECK(plan.rows[2][2].find("measured") == std::string::npos);
   CHECK(plan.rows[3][1].find("measured") == std::string::npos);
+  CHECK(section.html().find("billion parameters in place of") == std::string::npos);
+}
+
+TEST_CASE("runs of the preset of 7B with a smaller vocabulary stand beside their own plans") {
+  const TemporaryFolder folder;
+  write_lab_run(folder / "a", {.stage = 2,
+                               .micro = 1,
+                               .accumulation = 2,
+                               .planned = 26000000000,
+                               .measured = 25900000000,
+                               .parameters = 6484000000});
+  std::vector<Run> runs = read_runs(folder.path());
+  runs.front().model = "llama2-7b";
+  const Section section = seven_billion_section(runs);
+  CHECK(XmlCheck::problem(alone(section)) == "");
+  CHECK(table_of(section, "llama2_7b_plan").rows[2][1].ends_with("; measured 25.9 of 26.0 planned"));
+  CHECK(section.html().find("6.48 billion parameters in place of 6.74") != std::string::npos);
 }
 
 TEST_CASE("parts whose runs all failed, and the page, need no figure") {

@@ -105,7 +105,10 @@ TEST_CASE("a run that did not fit has the plan of its words") {
   CHECK(runs[0].stage == 3);
   CHECK(runs[0].micro_batch == 2);
   CHECK(runs[0].accumulation == 8);
-  CHECK(static_cast<double>(runs[0].planned.peak_bytes) > 16.0 * 6.7e9 / 4.0);
+  // As the run would have been: with the vocabulary of the bundled tokenizer in place of 32,000 pieces.
+  CHECK(runs[0].parameters < 6500000000);
+  CHECK(runs[0].parameters > 6476271616);
+  CHECK(static_cast<double>(runs[0].planned.peak_bytes) > 4.0 * static_cast<double>(runs[0].parameters));
   CHECK(runs[0].measured.peak_bytes == 0);
   CHECK(runs[1].planned.peak_bytes == 0);
 }
