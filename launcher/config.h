@@ -53,7 +53,7 @@ struct RunSection {
   std::string eval_data;  ///< rows for the loss at the end; empty: none
   std::string tokenizer;  ///< tokenizer.model; empty: the model folder's, else the bundled one
   std::int64_t sequence_length = 0;
-  double epochs = 0.0;               ///< > 0, may be fractional
+  double epochs = 0.0;               ///< >= 0, may be fractional
   std::int64_t max_steps = 0;        ///< 0: epochs decide
   std::string output;                ///< the run's folder; empty: runs/<run_name>
   std::string run_name;              ///< empty: made from model and time

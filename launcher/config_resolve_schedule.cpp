@@ -39,7 +39,7 @@ class ScheduleResolver {
           "no scheduler in the config: linear decay to 0 without warmup, as Hugging Face's Trainer");
     }
     if (!values_.is_set(param("total_num_steps"))) {
-      values_.fill(param("total_num_steps"), config_.total_steps, "auto: optimizer steps of the run");
+      values_.fill(param("total_num_steps"), steps_of_run(), "auto: optimizer steps of the run");
     }
     total_steps();
   }
@@ -143,10 +143,13 @@ class ScheduleResolver {
     schedule_.warmup_min_lr = values_.number(param("warmup_min_lr"));
   }
 
+  /// A schedule has a step, even that of a run of none (epochs 0).
+  std::int64_t steps_of_run() const { return std::max<std::int64_t>(1, config_.total_steps); }
+
   void total_steps() {
     const std::string key = param("total_num_steps");
     required("total_num_steps");
-    if (values_.is_auto(key)) values_.fill(key, config_.total_steps, "auto: optimizer steps of the run");
+    if (values_.is_auto(key)) values_.fill(key, steps_of_run(), "auto: optimizer steps of the run");
     schedule_.total_num_steps = values_.integer(key);
     if (schedule_.total_num_steps < config_.total_steps) {
       config_.warnings.push_back(fmt::format(

@@ -51,8 +51,8 @@ std::string run_summary(const TrainSetup& setup, const TrainTotals& totals, std:
   json["tokens"] = totals.tokens;
   json["samples"] = totals.samples;
   json["seconds"] = totals.seconds;
-  json["first_loss"] = finite_or_null(totals.first_loss);
-  json["last_loss"] = finite_or_null(totals.last_loss);
+  json["first_loss"] = totals.steps > 0 ? finite_or_null(totals.first_loss) : Json(nullptr);
+  json["last_loss"] = totals.steps > 0 ? finite_or_null(totals.last_loss) : Json(nullptr);
   json["eval_loss"] = eval_loss ? finite_or_null(*eval_loss) : Json(nullptr);
   json["communication"] = account_json(totals.account.collectives);
   json["host_copies"] = account_json(totals.account.copies);

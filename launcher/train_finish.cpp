@@ -80,13 +80,13 @@ ModelTransfer export_final_model(const TrainSetup& setup, Engine& engine, const 
     write_hf_folder(
         folder.final_model(), *setup.table, info, setup.tokenizer->path(),
         [&](int unit, std::vector<float>& out) {
-          engine.gather_master(unit, out);
+          engine.gather_master(unit, out, 0);
           meter.sample();
         },
         options);
   } else {
-    std::vector<float> unit_values;
-    for (int unit = 0; unit < setup.table->unit_count(); ++unit) engine.gather_master(unit, unit_values, false);
+    std::vector<float> none;
+    for (int unit = 0; unit < setup.table->unit_count(); ++unit) engine.gather_master(unit, none, 0);
   }
   const std::size_t bytes =
       static_cast<std::size_t>(setup.table->total_numel()) * size_of(export_dtype_of(setup.config));

@@ -185,8 +185,8 @@ class Engine::Impl {
     return exchange_.gather_sum(*compute_);
   }
 
-  void gather_master(int unit, std::vector<float>& out, bool wanted) {
-    io_.gather(unit, optimizer_.master(unit), optimizer_.on_host(unit), wanted, out, *compute_);
+  void gather_master(int unit, std::vector<float>& out, int root) {
+    io_.gather(unit, optimizer_.master(unit), optimizer_.on_host(unit), root, out, *compute_);
   }
 
   void gather_weights(int unit, std::vector<float>& out) {
@@ -296,7 +296,7 @@ std::optional<StepResult> Engine::train_step(std::span<const Pass> passes, doubl
 }
 std::optional<StepResult> Engine::drain() { return impl_->drain(); }
 double Engine::evaluate(std::span<const Pass> passes) { return impl_->evaluate(passes); }
-void Engine::gather_master(int unit, std::vector<float>& out, bool wanted) { impl_->gather_master(unit, out, wanted); }
+void Engine::gather_master(int unit, std::vector<float>& out, int root) { impl_->gather_master(unit, out, root); }
 void Engine::gather_weights(int unit, std::vector<float>& out) { impl_->gather_weights(unit, out); }
 std::vector<std::string> Engine::state_names() const { return impl_->state_names(); }
 void Engine::read_state(int unit, int state, std::int64_t begin, std::span<float> out) {

@@ -37,6 +37,7 @@
 #include "zero/lease_plan.h"
 #include "zero/offload.h"
 #include "zero/optimizer.h"
+#include "zero/partition.h"
 #include "zero/step_observer.h"
 
 namespace llama_zero {
@@ -111,8 +112,9 @@ class Engine {
   /// Collective: weighted sum of losses over all ranks' passes (same number on each), weights unchanged.
   double evaluate(std::span<const Pass> passes);
 
-  /// Collective: fp32 master values of a whole unit (unpadded) to `out` on every rank for which `wanted` holds.
-  void gather_master(int unit, std::vector<float>& out, bool wanted = true);
+  /// Collective: fp32 master values of a whole unit (unpadded) to `out`, on every rank or on rank `root` alone; `out`
+  /// stays as it is on the others.
+  void gather_master(int unit, std::vector<float>& out, int root = kEveryRank);
   /// Collective, the same for the model's copy of the weights as this rank's model sees them (widened to fp32).
   void gather_weights(int unit, std::vector<float>& out);
 

@@ -40,17 +40,23 @@ void MasterIo::write(int unit, View target, const UnitReader& read, Stream& stre
   }
 }
 
-void MasterIo::gather(int unit, ConstView own, bool on_host, bool wanted, std::vector<float>& out, Stream& stream) {
+void MasterIo::gather(int unit, ConstView own, bool on_host, int root, std::vector<float>& out, Stream& stream) {
   const UnitPartition& partition = context_.layout[unit];
-  out.clear();
-  if (own.numel() == partition.padded()) {
-    if (!wanted) return;
-    out.resize(static_cast<std::size_t>(partition.numel));
-    context_.device.copy(own.slice(0, partition.numel), View::of<float>(out), stream);
-    stream.synchronize();
-    return;
-  }
+  const bool wanted = root == kEveryRank || root == context_.rank();
   if (wanted) out.resize(static_cast<std::size_t>(partition.numel));
+  const View all = wanted ? View::of<float>(out) : View();
+  if (own.numel() == partition.padded()) {
+    if (wanted) context_.device.copy(own.slice(0, partition.numel), all, stream);
+    stream.synchronize();
+  } else if (root == kEveryRank) {
+    gather_everywhere(partition, own, on_host, all, stream);
+  } else {
+    gather_on(root, partition, own, on_host, all, stream);
+  }
+}
+
+void MasterIo::gather_everywhere(const UnitPartition& partition, ConstView own, bool on_host, View out,
+                                 Stream& stream) {
   const std::int64_t piece = staging_.numel() / context_.ranks();
   for (std::int64_t begin = 0; begin < partition.shard; begin += piece) {
     const std::int64_t count = std::min(piece, partition.shard - begin);
@@ -62,12 +68,51 @@ void MasterIo::gather(int unit, ConstView own, bool on_host, bool wanted, std::v
       send = staged;
     }
     context_.communicator.all_gather(send, all, stream);
-    for (int rank = 0; rank < context_.ranks() && wanted; ++rank) {
+    for (int rank = 0; rank < context_.ranks(); ++rank) {
       const std::int64_t valid = std::clamp<std::int64_t>(partition.valid(rank) - begin, 0, count);
-      const std::int64_t to = partition.begin(rank) + begin;
       if (valid == 0) continue;
-      context_.device.copy(all.slice(rank * count, valid), View::of<float>(out).slice(to, valid), stream);
+      context_.device.copy(all.slice(rank * count, valid), out.slice(partition.begin(rank) + begin, valid), stream);
     }
+    stream.synchronize();
+  }
+}
+
+void MasterIo::gather_on(int root, const UnitPartition& partition, ConstView own, bool on_host, View out,
+                         Stream& stream) {
+  if (context_.rank() != root) {
+    send_to(root, own.slice(0, partition.valid(context_.rank())), on_host, stream);
+    return;
+  }
+  for (int rank = 0; rank < context_.ranks(); ++rank) {
+    if (partition.valid(rank) == 0) continue;
+    const View part = out.slice(partition.begin(rank), partition.valid(rank));
+    if (rank == root) {
+      context_.device.copy(own.slice(0, part.numel()), part, stream);
+    } else {
+      receive_from(rank, part, stream);
+    }
+  }
+  stream.synchronize();
+}
+
+void MasterIo::send_to(int root, ConstView own, bool on_host, Stream& stream) {
+  for (std::int64_t begin = 0; begin < own.numel(); begin += staging_.numel()) {
+    ConstView piece = own.slice(begin, std::min(staging_.numel(), own.numel() - begin));
+    if (on_host) {
+      const View staged = staging_.slice(0, piece.numel());
+      context_.device.copy(piece, staged, stream);
+      piece = staged;
+    }
+    context_.communicator.send(piece, root, stream);
+    stream.synchronize();
+  }
+}
+
+void MasterIo::receive_from(int rank, View out, Stream& stream) {
+  for (std::int64_t begin = 0; begin < out.numel(); begin += staging_.numel()) {
+    const View piece = staging_.slice(0, std::min(staging_.numel(), out.numel() - begin));
+    context_.communicator.recv(piece, rank, stream);
+    context_.device.copy(piece, out.slice(begin, piece.numel()), stream);
     stream.synchronize();
   }
 }

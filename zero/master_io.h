@@ -23,8 +23,9 @@ class MasterIo {
   void write(int unit, View target, const UnitReader& read, Stream& stream);
 
   /// Collective: a whole unit (unpadded) of shard-wise or whole values. `own` fp32: the whole padded unit or this
-  /// rank's shard. `out` is resized to the unit on every rank, or stays empty where `wanted` is false.
-  void gather(int unit, ConstView own, bool on_host, bool wanted, std::vector<float>& out, Stream& stream);
+  /// rank's shard. `out` is resized to the unit, on every rank or on rank `root` alone: on the others it stays as it
+  /// is.
+  void gather(int unit, ConstView own, bool on_host, int root, std::vector<float>& out, Stream& stream);
 
   /// Copies values of this rank's shard, [begin, begin + out.size()) counted from the shard's first, and waits for
   /// them. `own` as for gather.
@@ -34,6 +35,11 @@ class MasterIo {
   void read(int unit, ConstView values, std::vector<float>& out, Stream& stream);
 
  private:
+  void gather_everywhere(const UnitPartition& partition, ConstView own, bool on_host, View out, Stream& stream);
+  void gather_on(int root, const UnitPartition& partition, ConstView own, bool on_host, View out, Stream& stream);
+  void send_to(int root, ConstView own, bool on_host, Stream& stream);
+  void receive_from(int rank, View out, Stream& stream);
+
   const RankContext& context_;
   View staging_;
 };

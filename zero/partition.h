@@ -8,6 +8,9 @@ namespace llama_zero {
 /// Elements per rank are a multiple of this, so that shards start on 128-byte boundaries in 16 bits.
 inline constexpr std::int64_t kShardAlignment = 64;
 
+/// In place of a rank: what is put together of all shards goes to all of them.
+inline constexpr int kEveryRank = -1;
+
 /// Layout of one unit of `numel` elements over `ranks`: rank r owns elements [r * shard, (r + 1) * shard) of the padded
 /// unit; the padding lies at the end and is always zero.
 struct UnitPartition {

@@ -69,8 +69,15 @@ TEST_CASE("loaded weights come back whole, rounded in the model's copy and exact
           require(weights[i] == static_cast<float>(BFloat16(expected)), "weight {} of unit {}", i, unit);
         }
       }
-      rank.engine.gather_master(0, master, communicator.rank() == 0);
-      require((communicator.rank() == 0) == !master.empty() || stage == 0, "who wants no values gets none");
+      std::vector<float> on_one;
+      for (int unit = 0; unit < rank.table.unit_count(); ++unit) {
+        const int root = unit % communicator.size();
+        on_one.clear();
+        rank.engine.gather_master(unit, on_one, root);
+        rank.engine.gather_master(unit, master);
+        const bool is_root = communicator.rank() == root;
+        require(is_root ? on_one == master : on_one.empty(), "unit {} is gathered on rank {} alone", unit, root);
+      }
     });
   }
 }

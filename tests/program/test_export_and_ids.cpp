@@ -58,6 +58,34 @@ TEST_CASE("the final model is written in export_dtype, in files of max_shard_siz
   CHECK(finer > 0);
 }
 
+TEST_CASE("a run of no epochs takes no step and writes the files that it read, by one rank and sharded over three") {
+  const TemporaryFolder folder;
+  train(folder, "source", {"--precision", "bf16", "--max-shard-size", "60KB"});
+  const fs::path source = folder.path() / "source/final";
+  for (const int ranks : {1, 3}) {
+    const std::string name = fmt::format("copy-{}", ranks);
+    RunOptions options;
+    options.ranks = ranks;
+    const Outcome outcome = run_program(
+        {"--model", source.string(), "--data", folder / "train.jsonl", "--output", folder / name, "--epochs", "0",
+         "--precision", "bf16", "--max-shard-size", "60KB", "--set", fmt::format("zero_optimization.stage={}", ranks)},
+        options);
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.exit_code == 0);
+    const auto summary = nlohmann::json::parse(read_text(folder.path() / name / "summary.json"));
+    CHECK(summary.at("steps") == 0);
+    CHECK(summary.at("last_loss").is_null());
+    CHECK(summary.at("import").at("bytes") == summary.at("export").at("bytes"));
+    int files = 0;
+    for (const fs::directory_entry& entry : fs::directory_iterator(source)) {
+      CAPTURE(entry.path().string());
+      CHECK(read_text(entry.path()) == read_text(folder.path() / name / "final" / entry.path().filename()));
+      files += entry.path().extension() == ".safetensors" ? 1 : 0;
+    }
+    CHECK(files > 2);
+  }
+}
+
 TEST_CASE("a run without export has its figures but no final model") {
   const TemporaryFolder folder;
   train(folder, "with", {"--precision", "fp32"});

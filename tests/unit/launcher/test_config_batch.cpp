@@ -121,7 +121,9 @@ TEST_CASE("the run's steps follow from rows, epochs and max_steps") {
                         {R"({"epochs": 3, "max_steps": 7})", 7},
                         {R"({"epochs": 3, "max_steps": 50})", 50},
                         {R"({"epochs": 2, "max_steps": -1})", 20},
-                        {R"({"epochs": 1e-9})", 1}};
+                        {R"({"epochs": 1e-9})", 1},
+                        {R"({"epochs": 0})", 0},
+                        {R"({"epochs": 0, "max_steps": 7})", 7}};
   for (const Case& c : cases) {
     CHECK(resolve_text(fmt::format(R"({{"train_batch_size": 64, "llama_zero": {}}})", c.run)).total_steps == c.steps);
   }
