@@ -9,7 +9,8 @@ namespace llama_zero {
 namespace {
 
 constexpr std::array<std::string_view, kTraceThreads> kNames = {
-    "host", "compute stream", "communication stream", "checkpoint writer", "upload stream", "download stream"};
+    "host",          "compute stream",  "communication stream", "checkpoint writer",
+    "upload stream", "download stream", "activations up",       "activations down"};
 
 // A scope on another thread may end while the recorder goes: both take the lock.
 std::mutex g_mutex;

@@ -10,9 +10,19 @@
 namespace llama_zero {
 
 /// Where a slice lies. Each is a line of the timeline, in this order.
-enum class TraceThread { kHost, kCompute, kCommunication, kCheckpoint, kUpload, kDownload };
-inline constexpr int kTraceThreads = 6;
-/// "host", "compute stream", "communication stream", "checkpoint writer", "upload stream", "download stream".
+enum class TraceThread {
+  kHost,
+  kCompute,
+  kCommunication,
+  kCheckpoint,
+  kUpload,
+  kDownload,
+  kActivationsUp,
+  kActivationsDown
+};
+inline constexpr int kTraceThreads = 8;
+/// "host", "compute stream", "communication stream", "checkpoint writer", "upload stream", "download stream",
+/// "activations up", "activations down".
 std::string_view name_of(TraceThread thread);
 
 /// Nanoseconds of the host's monotonic clock.

@@ -11,7 +11,9 @@ namespace {
 TraceThread thread_of(const CommCall& call) {
   if (!call.background) return TraceThread::kCompute;
   if (call.op == "copy_to_device") return TraceThread::kUpload;
-  return call.op == "copy_to_host" ? TraceThread::kDownload : TraceThread::kCommunication;
+  if (call.op == "copy_to_host") return TraceThread::kDownload;
+  if (call.op == "copy_activations_to_device") return TraceThread::kActivationsUp;
+  return call.op == "copy_activations_to_host" ? TraceThread::kActivationsDown : TraceThread::kCommunication;
 }
 
 }  // namespace

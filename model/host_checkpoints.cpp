@@ -12,14 +12,13 @@ std::size_t turn(std::int64_t layer) { return static_cast<std::size_t>(layer % H
 
 }  // namespace
 
-HostCheckpoints::HostCheckpoints(HostArena& host, Device& device, std::int64_t layers, std::int64_t hidden, DType dtype)
+HostCheckpoints::HostCheckpoints(HostArena& host, HostCopies& copies, Device& device, std::int64_t layers,
+                                 std::int64_t hidden, DType dtype)
     : host_(host),
-      device_(device),
+      copies_(copies),
       layers_(layers),
       hidden_(hidden),
       dtype_(dtype),
-      down_(device.create_stream("activations down")),
-      up_(device.create_stream("activations up")),
       written_(device.create_event()),
       read_(device.create_event()) {
   for (auto* events : {&left_, &arrived_}) {
@@ -29,8 +28,7 @@ HostCheckpoints::HostCheckpoints(HostArena& host, Device& device, std::int64_t l
 
 HostCheckpoints::~HostCheckpoints() {
   try {
-    down_->synchronize();
-    up_->synchronize();
+    for (const CopyWay way : {CopyWay::kToHost, CopyWay::kToDevice}) copies_.stream(way).synchronize();
   } catch (const std::exception& error) {
     log::warning("activations on the host: {}", error.what());
   }
@@ -44,25 +42,26 @@ void HostCheckpoints::begin_pass(std::int64_t tokens) {
 }
 
 void HostCheckpoints::before_forward(std::int64_t layer, Stream& compute) {
-  if (leaves(layer - kOnDevice)) left_[turn(layer)]->wait(compute);
+  if (leaves(layer - kOnDevice)) copies_.wait(CopyWay::kToHost, *left_[turn(layer)], compute);
 }
 
 void HostCheckpoints::after_forward(std::int64_t layer, ConstView input, Stream& compute) {
   if (!leaves(layer)) return;
   written_->record(compute);
-  written_->wait(*down_);
-  device_.copy(input, waiting(layer), *down_);
-  left_[turn(layer)]->record(*down_);
+  written_->wait(copies_.stream(CopyWay::kToHost));
+  copies_.copy(CopyWay::kToHost, input, waiting(layer));
+  left_[turn(layer)]->record(copies_.stream(CopyWay::kToHost));
 }
 
 void HostCheckpoints::before_backward(std::int64_t layer, View below, Stream& compute) {
-  if (leaves(layer)) arrived_[turn(layer)]->wait(compute);
+  if (leaves(layer)) copies_.wait(CopyWay::kToDevice, *arrived_[turn(layer)], compute);
   if (!leaves(layer - 1)) return;
   read_->record(compute);  // the layer above this one has read the buffer
-  read_->wait(*up_);
-  left_[turn(layer - 1)]->wait(*up_);
-  device_.copy(waiting(layer - 1), below, *up_);
-  arrived_[turn(layer - 1)]->record(*up_);
+  Stream& up = copies_.stream(CopyWay::kToDevice);
+  read_->wait(up);
+  left_[turn(layer - 1)]->wait(up);
+  copies_.copy(CopyWay::kToDevice, waiting(layer - 1), below);
+  arrived_[turn(layer - 1)]->record(up);
 }
 
 }  // namespace llama_zero

@@ -1,8 +1,8 @@
 // cpu_checkpointing: what a block keeps of its input waits in host memory for its backward.
 //
-// The device holds two inputs: blocks write and read theirs in turns (layer % 2), and the last two never leave. Copies
-// down and up have streams of their own; events order them with the computation, which waits only for what it is about
-// to read, and for the buffer it is about to write.
+// The device holds two inputs: blocks write and read theirs in turns (layer % 2), and the last two never leave. Events
+// order the copies with the computation, which waits only for what it is about to read, and for the buffer it is about
+// to write.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 #include "core/device.h"
 #include "core/host_arena.h"
 #include "core/view.h"
+#include "model/host_copies.h"
 
 namespace llama_zero {
 
@@ -20,8 +21,9 @@ class HostCheckpoints {
   static constexpr std::int64_t kOnDevice = 2;
 
   /// Memory comes from `host`, label "host activations", when a pass needs it: for the next power of two of its tokens.
-  /// Both must outlive the object.
-  HostCheckpoints(HostArena& host, Device& device, std::int64_t layers, std::int64_t hidden, DType dtype);
+  /// All must outlive the object.
+  HostCheckpoints(HostArena& host, HostCopies& copies, Device& device, std::int64_t layers, std::int64_t hidden,
+                  DType dtype);
   /// Waits for its copies.
   ~HostCheckpoints();
   HostCheckpoints(const HostCheckpoints&) = delete;
@@ -41,12 +43,11 @@ class HostCheckpoints {
   View waiting(std::int64_t layer) const { return memory_.slice(layer * tokens_ * hidden_, tokens_ * hidden_); }
 
   HostArena& host_;
-  Device& device_;
+  HostCopies& copies_;
   std::int64_t layers_, hidden_;
   DType dtype_;
   std::int64_t tokens_ = 0;
   View memory_;  ///< [layers - 2, T, H] of the pass, at the front
-  std::unique_ptr<Stream> down_, up_;
   std::unique_ptr<Event> written_, read_;
   std::array<std::unique_ptr<Event>, kOnDevice> left_, arrived_;  ///< by layer % 2
 };

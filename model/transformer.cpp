@@ -27,8 +27,8 @@ class Transformer::Impl {
     require(options.logits_chunk >= 1, "logits_chunk = {} must be at least 1", options.logits_chunk);
   }
 
-  void keep_inputs_on(HostArena& host) {
-    checkpoints_.emplace(host, arena_.device(), config_.num_hidden_layers, config_.hidden_size, options_.dtype);
+  void keep_inputs_on(HostArena& host, HostCopies& copies) {
+    checkpoints_.emplace(host, copies, arena_.device(), config_.num_hidden_layers, config_.hidden_size, options_.dtype);
   }
 
   void forward_backward(const Pass& pass, const BackwardSeed& seed, ParamSource& params, GradSink& sink, View loss_sum,
@@ -163,7 +163,7 @@ Transformer::Transformer(const ParamTable& table, const TransformerOptions& opti
 }
 Transformer::~Transformer() = default;
 
-void Transformer::keep_inputs_on(HostArena& host) { impl_->keep_inputs_on(host); }
+void Transformer::keep_inputs_on(HostArena& host, HostCopies& copies) { impl_->keep_inputs_on(host, copies); }
 
 void Transformer::forward_backward(const Pass& pass, const BackwardSeed& seed, ParamSource& params, GradSink& sink,
                                    View loss_sum, Stream& stream) {

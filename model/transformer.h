@@ -13,6 +13,7 @@
 #include "core/pass.h"
 #include "kernels/ops.h"
 #include "model/config.h"
+#include "model/host_copies.h"
 #include "model/param_access.h"
 #include "model/param_table.h"
 
@@ -48,9 +49,9 @@ class Transformer {
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
-  /// From now on block inputs wait in host memory for their backward (model/host_checkpoints.h), which must outlive the
-  /// object; the same bits.
-  void keep_inputs_on(HostArena& host);
+  /// From now on block inputs wait in host memory for their backward (model/host_checkpoints.h), brought there and back
+  /// by `copies`; both must outlive the object. The same bits.
+  void keep_inputs_on(HostArena& host, HostCopies& copies);
 
   /// One forward and backward. Adds the pass's sum of losses to `loss_sum` (fp64 [1], device); gradients go to `sink`,
   /// unit L+1 first. Activations come from the arena, label "activations", and are given back before the return.

@@ -10,7 +10,8 @@ namespace llama_zero {
 
 /// One call of a collective on this rank, or one copy between host and device.
 struct CommCall {
-  /// A literal: "all_gather", "all_to_all", "broadcast", "send", "recv", "barrier"; "copy_to_host", "copy_to_device".
+  /// A literal: "all_gather", "all_to_all", "broadcast", "send", "recv", "barrier"; "copy_to_host", "copy_to_device",
+  /// "copy_activations_to_host", "copy_activations_to_device".
   std::string_view op;
   std::int64_t bytes =
       0;  ///< what this rank gives: its piece of an all-gather, all its pieces of an all-to-all, a buffer

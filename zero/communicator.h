@@ -54,7 +54,7 @@ class Communicator {
 
   /// Later work of `stream` follows `event`, up to which another stream runs collectives of kind `op` (a literal).
   void wait(std::string_view op, Event& event, Stream& stream);
-  /// device.copy between host and device memory, which observers see; `op` is "copy_to_host" or "copy_to_device".
+  /// device.copy between host and device memory, which observers see; `op` is one of CommCall's that begin with "copy".
   void host_copy(std::string_view op, Device& device, ConstView source, View destination, Stream& stream);
 
   /// Calls on these streams run beside the computation, which only stands still where it waits for them; calls on

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "zero/activation_copies.h"
 #include "zero/gradient_store.h"
 #include "zero/leased_param_store.h"
 #include "zero/master_io.h"
@@ -85,10 +86,15 @@ class Engine::Impl {
         exchange_(context_),
         io_(context_),
         transformer_(table, options_.transformer, options_.max_positions, device, ops, arena) {
-    if (options_.transformer.cpu_checkpointing) transformer_.keep_inputs_on(host_);
+    std::vector<const Stream*> background = {communication_.get(), upload_.get(), download_.get()};
+    if (options_.transformer.cpu_checkpointing) {
+      HostCopies& copies = activation_copies_.emplace(device, communicator);
+      transformer_.keep_inputs_on(host_, copies);
+      for (const CopyWay way : {CopyWay::kToHost, CopyWay::kToDevice}) background.push_back(&copies.stream(way));
+    }
     const auto zeroed = device.create_event();
     order_streams(*zeroed, *communication_, *compute_);
-    communicator.set_background({communication_.get(), upload_.get(), download_.get()});
+    communicator.set_background(std::move(background));
   }
 
   ~Impl() {
@@ -281,6 +287,7 @@ class Engine::Impl {
   StepReadback readback_;
   ScalarExchange exchange_;
   MasterIo io_;
+  std::optional<ActivationCopies> activation_copies_;
   Transformer transformer_;
 };
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -159,6 +160,27 @@ TEST_CASE("a trace of one rank at stage 0 ends with the run when the run is shor
   CHECK(trace.processes.size() == 1);
   CHECK(steps_of(trace.threads.at({0, 1}), "step") == std::set<std::int64_t>{1, 2, 3, 4, 5});
   CHECK(is_nested(trace.threads.at({0, 1})));
+}
+
+TEST_CASE("block inputs on their way to host memory and back are in the trace and in the account") {
+  const TemporaryFolder folder;
+  constexpr int kUp = 6, kDown = 7;
+  const Trace trace = traced_run(folder, 1, 0, {"--set", "activation_checkpointing.cpu_checkpointing=true"});
+  const auto summary = Json::parse(read_text(folder.path() / "run/summary.json")).at("host_copies");
+  for (const auto& [thread, line, name] : {std::tuple{kUp, "activations up", "copy_activations_to_device"},
+                                           std::tuple{kDown, "activations down", "copy_activations_to_host"}}) {
+    CAPTURE(name);
+    CHECK(trace.names.at({0, thread}) == line);
+    const std::vector<Slice>& slices = trace.threads.at({0, thread});
+    CHECK(is_nested(slices));
+    CHECK(steps_of(slices, "host copy") == std::set<std::int64_t>{1, 2, 3, 4, 5});
+    std::int64_t bytes = 0;
+    for (const Slice& slice : slices) bytes += slice.bytes;
+    CHECK(bytes > 0);
+    CHECK(summary.at(name).at("bytes") == bytes);
+    CHECK(summary.at(name).at("calls") == slices.size());
+    CHECK(has(trace.threads.at({0, 1}), std::string("wait for ") + name));
+  }
 }
 
 TEST_CASE("a trace at stage 1 has its collectives within the phases of the compute stream") {

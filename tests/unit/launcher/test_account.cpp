@@ -34,6 +34,29 @@ void give_step(ManualDevice& device, AccountKeeper& keeper, Stream& stream, std:
 
 }  // namespace
 
+TEST_CASE("copies of block inputs are accounted for apart from other copies, with their waits") {
+  ManualDevice device(DeviceType::kCuda);
+  ManualStream stream;
+  AccountKeeper keeper(device, 1);
+  for (const std::int64_t bytes : {100, 20}) {
+    const CommCall copy{"copy_activations_to_host", bytes, &stream, 1, true};
+    keeper.before_copy(copy);
+    device.clock += 3.0;
+    keeper.after_copy(copy);
+  }
+  const CommCall wait{"copy_activations_to_host", 0, &stream, 1};
+  keeper.before_wait(wait);
+  device.clock += 0.5;
+  keeper.after_wait(wait);
+  const Account account = keeper.take(1);
+  REQUIRE(account.copies.size() == 1);
+  const AccountEntry& entry = account.copies.at("copy_activations_to_host");
+  CHECK(entry.calls == 2);
+  CHECK(entry.bytes == 120);
+  CHECK(entry.ms == 6.0);
+  CHECK(entry.wait_ms == 0.5);
+}
+
 TEST_CASE("on a GPU what runs beside the computation is waited for where the stream waits") {
   ManualDevice device(DeviceType::kCuda);
   ManualStream stream;

@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/error.h"
@@ -112,6 +113,31 @@ TEST_CASE("a step becomes slices of the compute stream, named after units and ph
     if (slice.name == "all_gather") CHECK(slice.bytes == 100);
     if (slice.name == "copy_to_host") CHECK(slice.bytes == 8);
     if (slice.category == "wait") CHECK(slice.bytes == -1);
+  }
+}
+
+TEST_CASE("copies beside the computation have a line for each kind and way") {
+  ManualDevice device(DeviceType::kCuda);
+  ManualStream stream;
+  TraceRecorder recorder;
+  TraceObserver observer(device, {}, recorder);
+  const std::map<std::string_view, TraceThread> lines = {{"copy_to_host", TraceThread::kDownload},
+                                                         {"copy_to_device", TraceThread::kUpload},
+                                                         {"copy_activations_to_host", TraceThread::kActivationsDown},
+                                                         {"copy_activations_to_device", TraceThread::kActivationsUp}};
+  for (const auto& [op, line] : lines) {
+    const CommCall copy{op, 16, &stream, 1, true};
+    observer.before_copy(copy);
+    device.clock += 2.0;
+    observer.after_copy(copy);
+  }
+  observer.resolve(1);
+  const std::vector<TraceSlice> slices = recorder.take();
+  CHECK(slices.size() == lines.size());
+  for (const TraceSlice& slice : slices) {
+    CAPTURE(slice.name);
+    CHECK(slice.thread == lines.at(slice.name));
+    CHECK(slice.bytes == 16);
   }
 }
 
