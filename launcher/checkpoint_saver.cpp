@@ -56,7 +56,7 @@ class CheckpointSaver::Impl {
     const double start = now_seconds();
     position_ = position;
     engine_state_ = engine_.last_state();
-    describing([&] { group_.on_root([&] { root_.begin(position.steps); }); });
+    describing([&] { group_.on_root([&] { root_.begin(position.steps); }, "checkpoint's folder"); });
     if (std::optional<std::vector<float>> copy = copy_shard()) {
       writing_ = std::async(std::launch::async,
                             [this, values = std::move(*copy)] { return write_shard(std::span<const float>(values)); });
@@ -75,7 +75,7 @@ class CheckpointSaver::Impl {
   void poll() {
     if (!saving()) return;
     const bool mine = writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-    if (group_.min(mine ? 1 : 0) == 1) complete();
+    if (group_.min(mine ? 1 : 0, "agreement on the checkpoint") == 1) complete();
   }
 
   void finish() {
@@ -145,7 +145,7 @@ class CheckpointSaver::Impl {
 
   void complete() {
     Written written;
-    describing([&] { group_.together([&] { written = writing_.get(); }); });
+    describing([&] { group_.together([&] { written = writing_.get(); }, "checkpoint's shards"); });
     CheckpointManifest manifest = describe();
     const std::vector<std::int64_t> bytes = group_.from_each(static_cast<std::int64_t>(written.shard.bytes));
     const std::vector<std::int64_t> seals = group_.from_each(static_cast<std::int64_t>(written.shard.seal));
@@ -155,10 +155,11 @@ class CheckpointSaver::Impl {
       total += manifest.shards.back().bytes;
     }
     describing([&] {
-      group_.on_root([&] {
+      const auto seal = [&] {
         add_files(manifest);
         root_.complete(manifest, keep_);
-      });
+      };
+      group_.on_root(seal, "checkpoint's manifest");
     });
     log::info("checkpoint of step {}: {} in {}, written in {:.1f} s ({:.2f} GB/s)", manifest.step, format_bytes(total),
               root_.folder(manifest.step).string(), written.seconds,

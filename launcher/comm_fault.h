@@ -1,18 +1,20 @@
-// A collective that goes wrong on demand, for tests.
+// A collective or an agreement that goes wrong on demand, for tests.
 #pragma once
 
 #include <cstdint>
 
+#include "launcher/host_group.h"
 #include "zero/communicator.h"
 
 namespace llama_zero {
 
 /// The variable LLAMA_ZERO_TEST_COMM_FAULT="stall@RANK:STEP" makes that rank stay for ever in the first collective of
-/// that step, where the others wait for it; "kill@RANK:STEP" makes it end there by SIGKILL. Nothing else without it.
+/// that step, where the others wait for it; "kill@RANK:STEP" makes it end there by SIGKILL. "stall@RANK:STEP/NAME"
+/// stays away from the agreement NAME (HostGroup) after that step instead. Nothing else without it.
 class CommFault final : public CommObserver {
  public:
-  /// `communicator` must outlive the object. Throws Error for another text in the variable.
-  explicit CommFault(Communicator& communicator);
+  /// Both must outlive the object. Throws Error for another text in the variable.
+  CommFault(Communicator& communicator, HostGroup& group);
   ~CommFault() override;
   CommFault(const CommFault&) = delete;
   CommFault& operator=(const CommFault&) = delete;

@@ -29,7 +29,7 @@ int threads_per_rank(const char* environment, int cores, int ranks_on_host) {
 
 Runtime::Runtime(MpiWorld& world, const RuntimeOptions& options)
     : world_(world),
-      group_(world.rank(), world.size()),
+      group_(world.rank(), world.size(), {options.collective_timeout, options.work_timeout}),
       threads_(threads_per_rank(std::getenv("OMP_NUM_THREADS"), usable_cores(), world.local_size())) {
   choose_backend(options);
   count_sharers();

@@ -21,6 +21,7 @@ struct RuntimeOptions {
   AttentionChoice attention = AttentionChoice::kAuto;
   CommunicatorChoice communicator = CommunicatorChoice::kAuto;
   double collective_timeout = 300.0;  ///< seconds; a rank that waits longer for the others in a collective gives up
+  double work_timeout = HostPatience::kForEver;  ///< the same for HostPatience::work
 };
 
 class Runtime {
@@ -30,6 +31,7 @@ class Runtime {
   Runtime(MpiWorld& world, const RuntimeOptions& options);
 
   const HostGroup& group() const { return group_; }
+  HostGroup& group() { return group_; }
   int rank() const { return group_.rank(); }
   int ranks() const { return group_.size(); }
   int ranks_on_host() const { return world_.local_size(); }

@@ -67,7 +67,8 @@ std::span<const SchemaKey> run_keys() {
               "how ranks on GPUs exchange; auto: NCCL where every rank has a GPU of its own, else MPI"}),
       tested("a rank that stalls in a collective ends all ranks within collective_timeout, with one line",
              {"llama_zero.collective_timeout", kNumber, "300", "> 0", kHonoured,
-              "seconds that a rank waits for the others in a collective before it ends the run"}),
+              "seconds that a rank waits for the others in a collective or an agreement before it ends the run; for "
+              "what they read, write or prepare twelve times as long"}),
       tested("a trace shows the streams of every rank for as many steps as it is told",
              {"llama_zero.trace", kString, "null", "", kHonoured,
               "file of a timeline of streams and ranks, for ui.perfetto.dev or chrome://tracing; null: none"}),

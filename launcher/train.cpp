@@ -100,6 +100,9 @@ std::optional<ModelTransfer> set_weights(const TrainSetup& setup, std::optional<
   return transfer;
 }
 
+/// How much longer than for a collective a rank waits for what another reads, writes or prepares.
+constexpr double kWorkFactor = 12.0;
+
 void apply_log_level(const std::string& level, const Runtime& runtime) {
   if (!level.empty()) log::configure(runtime.rank(), runtime.ranks(), log::parse_level(level));
 }
@@ -150,8 +153,9 @@ int run_train(const TrainArguments& arguments, MpiWorld& world) {
   const HostGroup group(world.rank(), world.size());
   ConfigFile file;
   group.together([&] { file = load_config(arguments.config, arguments.flags); });
-  Runtime runtime(world, {file.run.device, file.run.attention, file.run.communicator, file.run.collective_timeout});
-  const CommFault fault(runtime.communicator());
+  const double timeout = file.run.collective_timeout;
+  Runtime runtime(world, {file.run.device, file.run.attention, file.run.communicator, timeout, kWorkFactor * timeout});
+  const CommFault fault(runtime.communicator(), runtime.group());
   TrainSetup setup = prepare_training(file, runtime);
   apply_log_level(setup.config.monitor.log_level, runtime);
   if (arguments.print_config) {

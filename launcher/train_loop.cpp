@@ -98,6 +98,7 @@ class TrainLoop {
  private:
   void take_up(const RunPosition& start) {
     given_steps_ = start.steps;
+    runtime_.group().set_step(given_steps_);
     given_next_ = taken_next_ = setup_.loader->position();
     totals_.steps = totals_.steps_before = start.steps;
     totals_.tokens = totals_.tokens_before = start.tokens;
@@ -111,7 +112,8 @@ class TrainLoop {
   bool stopped() {
     const bool late = interval_.seconds > 0.0 && now_seconds() - last_save_ >= interval_.seconds;
     const std::int64_t clock = late && runtime_.rank() == 0 ? 1 : 0;
-    const std::int64_t agreed = runtime_.group().max(2 * std::int64_t{signal_.received()} + clock);
+    const std::int64_t agreed =
+        runtime_.group().max(2 * std::int64_t{signal_.received()} + clock, "agreement to go on");
     totals_.stop_signal = static_cast<int>(agreed / 2);
     clock_says_save_ = agreed == 1;
     return totals_.stop_signal != 0 || !totals_.failure.empty();
@@ -145,6 +147,7 @@ class TrainLoop {
   // The engine is one step late: what it returns belongs to the batch before this one.
   void one_step() {
     if (++given_steps_ == kill_step_) std::raise(SIGKILL);
+    runtime_.group().set_step(given_steps_);
     GlobalBatch batch = next_batch();
     trace_.before_step(given_steps_);
     monitor_.before_step(given_steps_, batch.passes);

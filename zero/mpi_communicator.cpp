@@ -1,161 +1,22 @@
 #include "zero/mpi_communicator.h"
 
 #include <mpi.h>
-#include <sched.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <exception>
-#include <thread>
 #include <vector>
+
+#include "zero/mpi_transfers.h"
 
 namespace llama_zero {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{256} << 20U;  // MPI counts are int: messages stay far below 2^31 bytes
 constexpr int kCollectiveTag = 1;
 constexpr int kPointToPointTag = 2;
-
-std::string mpi_error_text(int code) {
-  char text[MPI_MAX_ERROR_STRING];
-  int length = 0;
-  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return fmt::format("MPI error {}", code);
-  return {text, static_cast<std::size_t>(length)};
-}
-
-void check_mpi(int code, const std::string& where) {
-  if (code != MPI_SUCCESS) fail("{}: {}", where, mpi_error_text(code));
-}
-
-/// Gives the core to another rank: at first only the rest of the time slice, later short sleeps.
-class Backoff {
- public:
-  void pause() {
-    polls_ += 1;
-    if (polls_ < kYields) {
-      ::sched_yield();
-      return;
-    }
-    std::this_thread::sleep_for(sleep_);
-    sleep_ = std::min(sleep_ * 2, std::chrono::microseconds(500));
-  }
-
- private:
-  static constexpr int kYields = 200;
-  int polls_ = 0;
-  std::chrono::microseconds sleep_{20};
-};
-
-/// The nonblocking operations of one collective.
-class Transfers {
- public:
-  Transfers(MPI_Comm comm, std::string where, double timeout_seconds)
-      : comm_(comm), where_(std::move(where)), timeout_(timeout_seconds) {}
-  ~Transfers() { abandon(); }
-  Transfers(const Transfers&) = delete;
-  Transfers& operator=(const Transfers&) = delete;
-
-  void send(ConstView buffer, int peer, int tag) {
-    for_each_chunk(buffer.bytes(), [&](std::size_t offset, int bytes) {
-      check_mpi(MPI_Isend(buffer.raw() + offset, bytes, MPI_BYTE, peer, tag, comm_, add(peer, -1)), where_);
-    });
-  }
-
-  void recv(View buffer, int peer, int tag) {
-    for_each_chunk(buffer.bytes(), [&](std::size_t offset, int bytes) {
-      check_mpi(MPI_Irecv(buffer.raw() + offset, bytes, MPI_BYTE, peer, tag, comm_, add(peer, bytes)), where_);
-    });
-  }
-
-  /// Polls until all are done. Throws Error after the deadline, naming the peers whose part is open.
-  void finish() {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_);
-    Backoff backoff;
-    std::size_t open = requests_.size();
-    std::vector<int> done(requests_.size());
-    std::vector<MPI_Status> statuses(requests_.size());
-    while (open > 0) {
-      int count = 0;
-      const int code =
-          MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, done.data(), statuses.data());
-      if (code == MPI_ERR_IN_STATUS) check_statuses(count, done, statuses);
-      check_mpi(code, where_);
-      for (int i = 0; i < count; ++i)
-        check_received(done[static_cast<std::size_t>(i)], statuses[static_cast<std::size_t>(i)]);
-      open -= static_cast<std::size_t>(std::max(count, 0));
-      if (count > 0) continue;
-      if (std::chrono::steady_clock::now() > deadline) throw Error(stall_message(where_, timeout_, open_peers()));
-      backoff.pause();
-    }
-    requests_.clear();
-  }
-
- private:
-  struct Operation {
-    int peer = 0;
-    int expected_bytes = -1;  ///< of a receive; -1: a send
-  };
-
-  template <typename Issue>
-  static void for_each_chunk(std::size_t bytes, Issue issue) {
-    for (std::size_t offset = 0; offset < bytes; offset += kChunkBytes) {
-      issue(offset, static_cast<int>(std::min(kChunkBytes, bytes - offset)));
-    }
-  }
-
-  // MPI writes the handle during the call that the result is passed to, so the vector may grow again afterwards.
-  MPI_Request* add(int peer, int expected_bytes) {
-    operations_.push_back({peer, expected_bytes});
-    requests_.push_back(MPI_REQUEST_NULL);
-    return &requests_.back();
-  }
-
-  void check_statuses(int count, const std::vector<int>& done, const std::vector<MPI_Status>& statuses) const {
-    for (int i = 0; i < count; ++i) {
-      const int code = statuses[static_cast<std::size_t>(i)].MPI_ERROR;
-      const Operation& operation = operations_[static_cast<std::size_t>(done[static_cast<std::size_t>(i)])];
-      if (code != MPI_SUCCESS) fail("{}: exchange with rank {}: {}", where_, operation.peer, mpi_error_text(code));
-    }
-  }
-
-  void check_received(int index, const MPI_Status& status) const {
-    const Operation& operation = operations_[static_cast<std::size_t>(index)];
-    if (operation.expected_bytes < 0) return;
-    int bytes = 0;
-    check_mpi(MPI_Get_count(&status, MPI_BYTE, &bytes), where_);
-    require(bytes == operation.expected_bytes, "{}: rank {} sent {} bytes, {} expected: the ranks are out of step",
-            where_, operation.peer, bytes, operation.expected_bytes);
-  }
-
-  std::vector<int> open_peers() const {
-    std::vector<int> peers;
-    for (std::size_t i = 0; i < requests_.size(); ++i) {
-      if (requests_[i] != MPI_REQUEST_NULL) peers.push_back(operations_[i].peer);
-    }
-    std::sort(peers.begin(), peers.end());
-    peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
-    return peers;
-  }
-
-  // After a failure the buffers may go away: receives are cancelled, sends are left to MPI.
-  void abandon() noexcept {
-    for (std::size_t i = 0; i < requests_.size(); ++i) {
-      if (requests_[i] == MPI_REQUEST_NULL) continue;
-      if (operations_[i].expected_bytes >= 0) MPI_Cancel(&requests_[i]);
-      MPI_Request_free(&requests_[i]);
-    }
-  }
-
-  MPI_Comm comm_;
-  std::string where_;
-  double timeout_;
-  std::vector<Operation> operations_;
-  std::vector<MPI_Request> requests_;
-};
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -187,7 +48,7 @@ class MpiCommunicator final : public Communicator {
           out.push_back(staging_->fetch(send.slice(chunk.begin, chunk.count), chunk.slot, stream));
         },
         [&](const Chunk& chunk, const Parts& out) {
-          exchange("all_gather", chunk, stream, [&](Transfers& transfers, Incoming& incoming, int peer) {
+          exchange("all_gather", chunk, stream, [&](MpiTransfers& transfers, Incoming& incoming, int peer) {
             incoming.recv(transfers, piece(peer).slice(chunk.begin, chunk.count), peer);
             transfers.send(out.front(), peer, kCollectiveTag);
           });
@@ -208,7 +69,7 @@ class MpiCommunicator final : public Communicator {
         },
         [&](const Chunk& chunk, const Parts& out) {
           std::size_t next = 0;
-          exchange("all_to_all", chunk, stream, [&](Transfers& transfers, Incoming& incoming, int peer) {
+          exchange("all_to_all", chunk, stream, [&](MpiTransfers& transfers, Incoming& incoming, int peer) {
             incoming.recv(transfers, incoming_of(peer).slice(chunk.begin, chunk.count), peer);
             transfers.send(out[next++], peer, kCollectiveTag);
           });
@@ -223,7 +84,7 @@ class MpiCommunicator final : public Communicator {
           if (sends) out.push_back(staging_->fetch(buffer.slice(chunk.begin, chunk.count), chunk.slot, stream));
         },
         [&](const Chunk& chunk, const Parts& out) {
-          exchange("broadcast", chunk, stream, [&](Transfers& transfers, Incoming& incoming, int peer) {
+          exchange("broadcast", chunk, stream, [&](MpiTransfers& transfers, Incoming& incoming, int peer) {
             if (sends) transfers.send(out.front(), peer, kCollectiveTag);
             if (peer == root) incoming.recv(transfers, buffer.slice(chunk.begin, chunk.count), peer);
           });
@@ -237,7 +98,7 @@ class MpiCommunicator final : public Communicator {
           out.push_back(staging_->fetch(buffer.slice(chunk.begin, chunk.count), chunk.slot, stream));
         },
         [&](const Chunk&, const Parts& out) {
-          Transfers transfers(comm_, where("send"), timeout_);
+          MpiTransfers transfers(comm_, where("send"), timeout_);
           transfers.send(out.front(), destination, kPointToPointTag);
           transfers.finish();
         });
@@ -247,7 +108,7 @@ class MpiCommunicator final : public Communicator {
     in_chunks(
         buffer.numel(), size_of(buffer.dtype()), stream, [](const Chunk&, Parts&) {},
         [&](const Chunk& chunk, const Parts&) {
-          Transfers transfers(comm_, where("recv"), timeout_);
+          MpiTransfers transfers(comm_, where("recv"), timeout_);
           Incoming incoming(*staging_, chunk.slot, kPointToPointTag, stream);
           incoming.recv(transfers, buffer.slice(chunk.begin, chunk.count), source);
           transfers.finish();
@@ -260,7 +121,7 @@ class MpiCommunicator final : public Communicator {
     std::vector<std::uint8_t> arrivals(static_cast<std::size_t>(size_));
     const View all = View::of<std::uint8_t>(arrivals);
     const std::uint8_t here = 1;
-    Transfers transfers(comm_, where("barrier"), timeout_);
+    MpiTransfers transfers(comm_, where("barrier"), timeout_);
     for (int distance = 1; distance < size_; ++distance) {
       transfers.recv(all.slice(peer_at(distance), 1), peer_at(distance), kCollectiveTag);
       transfers.send(ConstView::of<std::uint8_t>({&here, 1}), peer_at(distance), kCollectiveTag);
@@ -284,7 +145,7 @@ class MpiCommunicator final : public Communicator {
         : staging_(staging), slot_(slot), tag_(tag), stream_(stream) {
       staging_.begin_incoming(slot);
     }
-    void recv(Transfers& transfers, View destination, int peer) {
+    void recv(MpiTransfers& transfers, View destination, int peer) {
       const View host = staging_.open(destination, slot_, stream_);
       transfers.recv(host, peer, tag_);
       parts_.emplace_back(host, destination);
@@ -330,7 +191,7 @@ class MpiCommunicator final : public Communicator {
   /// issue(transfers, incoming, peer) for every other rank.
   template <typename Issue>
   void exchange(std::string_view operation, const Chunk& chunk, Stream& stream, Issue issue) {
-    Transfers transfers(comm_, where(operation), timeout_);
+    MpiTransfers transfers(comm_, where(operation), timeout_);
     Incoming incoming(*staging_, chunk.slot, kCollectiveTag, stream);
     for (int distance = 1; distance < size_; ++distance) issue(transfers, incoming, peer_at(distance));
     transfers.finish();

@@ -1,7 +1,7 @@
 // Ranks as MPI processes. Collectives are built from nonblocking sends and receives that are polled against a deadline,
 // so that a lost or stalled rank becomes a message instead of a hang, and waiting ranks give their core away.
 //
-// No MPI type appears here: only mpi_communicator.cpp includes mpi.h.
+// No MPI type appears here: only the files that speak MPI include mpi.h.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -97,6 +98,39 @@ TEST_CASE("a rank that stalls in a collective ends all ranks within collective_t
     reader.verify_all();
     CHECK(reader.manifest().step >= 2);  // complete, since that of step 4 was begun
   }
+}
+
+TEST_CASE("a rank that stays away from an agreement ends all ranks within collective_timeout, with one line") {
+  const TemporaryFolder folder;
+  const auto arguments = tiny_run(folder, "run", 100000, {"--collective-timeout", "2"});
+  const Outcome outcome = on_ranks(3, arguments, {"LLAMA_ZERO_TEST_COMM_FAULT=stall@1:4/agreement to go on"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 1);
+  CHECK(outcome.seconds > 2.0);
+  CHECK(outcome.seconds < 12.0);
+  const auto errors = error_lines(outcome.err);
+  REQUIRE(errors.size() == 1);
+  CHECK(errors[0] ==
+        "llama_zero: error: rank 0: agreement to go on after step 4 did not finish in 2 s; rank 1 has not answered (a "
+        "rank may have died or stalled)");
+}
+
+// Half a minute.
+TEST_CASE("a rank that never ends its part of a checkpoint ends all ranks after twelve times collective_timeout" *
+          doctest::skip(std::getenv("LLAMA_ZERO_TEST_FULL") == nullptr)) {
+  const TemporaryFolder folder;
+  const auto arguments = tiny_run(folder, "run", 100000, {"--collective-timeout", "2", "--save-interval", "2"});
+  const Outcome outcome = on_ranks(2, arguments, {"LLAMA_ZERO_TEST_COMM_FAULT=stall@0:2/checkpoint's folder"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 1);
+  CHECK(outcome.seconds > 24.0);
+  CHECK(outcome.seconds < 40.0);
+  const auto errors = error_lines(outcome.err);
+  REQUIRE(errors.size() == 1);
+  CHECK(
+      errors[0] ==
+      "llama_zero: error: rank 1: checkpoint's folder after step 2 did not finish in 24 s; rank 0 has not answered (a "
+      "rank may have died or stalled)");
 }
 
 TEST_CASE("a disk that is full ends all ranks with one line") {
