@@ -112,15 +112,12 @@ __device__ __forceinline__ void finish_group(const Rows<T>& args, std::int64_t r
 }
 
 constexpr int kLossThreads = 256;
-// On a multiprocessor. Rows come in powers of two, so their blocks fill 132 or 108 multiprocessors 2^n at a time nearly
-// evenly; a fifth, for which there are registers, leaves most of them idle in the last wave.
-constexpr int kLossBlocks = 4;
 constexpr int kStreamThreads = 1024;
 constexpr int kKeptGroups = 4;  // groups of eight powers that fit a thread's registers: rows of up to 32,768 logits
 
 /// Losses alone, 16-byte accesses: a thread loads its next packs while it works on the present ones.
 template <typename T>
-__global__ void __launch_bounds__(kLossThreads, kLossBlocks) losses_kernel(const Rows<T> args) {
+__global__ void __launch_bounds__(kLossThreads, 4) losses_kernel(const Rows<T> args) {
   constexpr int N = kPackOf<T>;
   constexpr int kAhead = 4;
   __shared__ Statistics parts[kLossThreads / 32];
@@ -328,20 +325,12 @@ unsigned row_blocks(const Rows<T>& rows, const Launch& launch) {
   return static_cast<unsigned>(std::min({rows.rows, most, cached}));
 }
 
-/// Shared memory that lets a multiprocessor hold `blocks` blocks and not one more.
-std::size_t shared_for_blocks(std::size_t blocks, const Launch& launch) {
-  constexpr std::size_t kOwn = 2048;         // what a block takes besides, rounded up
-  constexpr std::size_t kAtOnce = 48 << 10;  // more wants an attribute of the kernel
-  return std::min(static_cast<std::size_t>(launch.shared_memory_block) / blocks, kAtOnce) - kOwn;
-}
-
 template <typename T>
 void launch_rows(const Rows<T>& rows, const Launch& launch) {
   constexpr int N = kPackOf<T>;
   const bool vectorised = rows.vocab % N == 0 && aligned16(rows.logits);
   if (vectorised && rows.forward_only) {
-    const std::size_t unused = shared_for_blocks(kLossBlocks, launch);
-    losses_kernel<T><<<static_cast<unsigned>(rows.rows), kLossThreads, unused, launch.stream>>>(rows);
+    losses_kernel<T><<<static_cast<unsigned>(rows.rows), kLossThreads, 0, launch.stream>>>(rows);
     return;
   }
   if constexpr (sizeof(T) == 2) {
