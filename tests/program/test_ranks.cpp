@@ -20,6 +20,17 @@ Outcome on_ranks(int ranks, const std::vector<std::string>& arguments, std::vect
   return run_program(arguments, options);
 }
 
+/// One line and exit code 1 on all ranks, after `least` seconds and before `most`.
+void check_stalled(const Outcome& outcome, double least, double most, const std::string& line) {
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 1);
+  CHECK(outcome.seconds > least);
+  CHECK(outcome.seconds < most);
+  const auto errors = error_lines(outcome.err);
+  REQUIRE(errors.size() == 1);
+  CHECK(errors[0] == line);
+}
+
 }  // namespace
 
 TEST_CASE("the lab's ZeRO-2 config on four ranks is refused with the accumulation that would do") {
@@ -85,15 +96,9 @@ TEST_CASE("a rank that stalls in a collective ends all ranks within collective_t
                  {"--collective-timeout", "2", "--set", std::string("zero_optimization.stage=") + stage, "--set",
                   "zero_optimization.stage3_param_persistence_threshold=0", "--save-interval", "2"});
     const Outcome outcome = on_ranks(3, arguments, {"LLAMA_ZERO_TEST_COMM_FAULT=stall@1:5"});
-    INFO(outcome.out << outcome.err);
-    CHECK(outcome.exit_code == 1);
-    CHECK(outcome.seconds > 2.0);
-    CHECK(outcome.seconds < 12.0);
-    const auto errors = error_lines(outcome.err);
-    REQUIRE(errors.size() == 1);
-    CHECK(errors[0] ==
-          std::string("llama_zero: error: rank 0: ") + collective +
-              " of step 5 did not finish in 2 s; rank 1 has not answered (a rank may have died or stalled)");
+    check_stalled(outcome, 2.0, 12.0,
+                  std::string("llama_zero: error: rank 0: ") + collective +
+                      " of step 5 did not finish in 2 s; rank 1 has not answered (a rank may have died or stalled)");
     CheckpointReader reader(find_checkpoint(folder.path() / "run"));
     reader.verify_all();
     CHECK(reader.manifest().step >= 2);  // complete, since that of step 4 was begun
@@ -104,15 +109,10 @@ TEST_CASE("a rank that stays away from an agreement ends all ranks within collec
   const TemporaryFolder folder;
   const auto arguments = tiny_run(folder, "run", 100000, {"--collective-timeout", "2"});
   const Outcome outcome = on_ranks(3, arguments, {"LLAMA_ZERO_TEST_COMM_FAULT=stall@1:4/agreement to go on"});
-  INFO(outcome.out << outcome.err);
-  CHECK(outcome.exit_code == 1);
-  CHECK(outcome.seconds > 2.0);
-  CHECK(outcome.seconds < 12.0);
-  const auto errors = error_lines(outcome.err);
-  REQUIRE(errors.size() == 1);
-  CHECK(errors[0] ==
-        "llama_zero: error: rank 0: agreement to go on after step 4 did not finish in 2 s; rank 1 has not answered (a "
-        "rank may have died or stalled)");
+  check_stalled(
+      outcome, 2.0, 12.0,
+      "llama_zero: error: rank 0: agreement to go on after step 4 did not finish in 2 s; rank 1 has not answered "
+      "(a rank may have died or stalled)");
 }
 
 // Half a minute.
@@ -121,16 +121,9 @@ TEST_CASE("a rank that never ends its part of a checkpoint ends all ranks after 
   const TemporaryFolder folder;
   const auto arguments = tiny_run(folder, "run", 100000, {"--collective-timeout", "2", "--save-interval", "2"});
   const Outcome outcome = on_ranks(2, arguments, {"LLAMA_ZERO_TEST_COMM_FAULT=stall@0:2/checkpoint's folder"});
-  INFO(outcome.out << outcome.err);
-  CHECK(outcome.exit_code == 1);
-  CHECK(outcome.seconds > 24.0);
-  CHECK(outcome.seconds < 40.0);
-  const auto errors = error_lines(outcome.err);
-  REQUIRE(errors.size() == 1);
-  CHECK(
-      errors[0] ==
-      "llama_zero: error: rank 1: checkpoint's folder after step 2 did not finish in 24 s; rank 0 has not answered (a "
-      "rank may have died or stalled)");
+  check_stalled(outcome, 24.0, 40.0,
+                "llama_zero: error: rank 1: checkpoint's folder after step 2 did not finish in 24 s; rank 0 has not "
+                "answered (a rank may have died or stalled)");
 }
 
 TEST_CASE("a disk that is full ends all ranks with one line") {

@@ -12,7 +12,6 @@ using namespace llama_zero;
 using namespace llama_zero::config_test;
 
 namespace {
-
 fs::path lab_file(std::string_view name) { return test::source_folder() / "configs" / name; }
 
 TrainConfig resolve_file(std::string_view name, int ranks, const ConfigFlags& flags = {}) {
